@@ -1,0 +1,115 @@
+# Build, test and check everything.  `make help` lists the targets.
+#
+#   make                      the three daemons and seckillctl in build/bin/
+#   make check                unit tests; no services needed
+#   make SAN=address check    the same in build-address/, under ASan + UBSan
+#
+# Anything set with ?= may be set on the command line or in config.mk.
+-include config.mk
+
+PKG_CONFIG ?= pkg-config
+PREFIX     ?= /usr/local
+CFLAGS     ?= -O2 -g
+WERROR     ?= 1
+SAN        ?=
+
+# program = directory of its main.c
+PROGRAMS := seckill-producer=producer seckill-matcher=matcher seckill-guardian=guardian seckillctl=ctl \
+            stampede=bench
+DIRS     := common producer matcher guardian ctl bench
+PKGS     := libevent rdkafka hiredis mysqlclient jansson libcrypto libxxhash
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wformat=2 -Wundef -Wconversion -Wno-sign-conversion \
+            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
+            -Wwrite-strings -Wcast-qual -Wvla -Wnull-dereference -Wdouble-promotion \
+            $(if $(filter 1,$(WERROR)),-Werror)
+
+# Sanitized objects live in their own directory, so switching never needs a clean.
+BUILD       := build$(addprefix -,$(SAN))
+SAN_address := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN_thread  := -fsanitize=thread
+SANFLAGS    := $(if $(SAN),$(SAN_$(SAN)) -fno-omit-frame-pointer)
+
+VERSION      := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+ALL_CPPFLAGS := -I. -I$(BUILD)/gen -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
+ALL_CFLAGS   := -std=gnu11 -pthread $(WARNINGS) -fstack-protector-strong $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS  := -pthread $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
+ALL_LDLIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lm $(LDLIBS)
+
+# Every *.c of a directory except main.c goes into its archive; that is what lets
+# a unit test link a daemon's modules without the daemon's main().
+objs   = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/main.c,$(wildcard $1/*.c)))
+BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/main.c),$(BUILD)/bin/$(firstword $(subst =, ,$p))))
+LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
+TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
+FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz))
+
+.PHONY: all
+all: $(BINS) ## build the daemons, seckillctl and the load generator
+
+.SECONDEXPANSION:
+$(LIBS): $(BUILD)/lib/%.a: $$(call objs,$$*)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+dir_of = $(lastword $(subst =, ,$(filter $1=%,$(PROGRAMS))))
+$(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter %/$$(call dir_of,$$*).a,$$(LIBS)) $(BUILD)/lib/common.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+$(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+
+# What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
+$(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c)
+	@mkdir -p $(@D)
+	clang $(ALL_CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LDLIBS)
+
+# The script is embedded, so that a binary and the script it runs cannot drift apart.
+SCRIPTS := $(patsubst lua/%.lua,$(BUILD)/gen/%_lua.h,$(wildcard lua/*.lua))
+$(BUILD)/gen/%_lua.h: lua/%.lua tools/embed.sh
+	@mkdir -p $(@D)
+	tools/embed.sh $* $< >$@
+
+$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+.PHONY: check fuzz
+check: $(TESTS) ## unit tests only (T=text runs those whose name has it)
+	@fail=0; for t in $(if $(T),$(filter %$(T)%,$^),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
+
+fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (30) each
+	@for f in $^; do n=$$(basename $$f _fuzz); mkdir -p $(BUILD)/corpus/$$n; \
+	    $$f -max_total_time=$(or $(FUZZ_SECONDS),30) $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
+
+.PHONY: format format-check tidy
+format: ## rewrite the sources in the house style
+	clang-format -i $(C_FILES)
+
+format-check: ## fail if `make format` would change anything
+	clang-format --dry-run --Werror $(C_FILES)
+
+# One process per file: given several, clang-tidy 14 misreports va_start().
+tidy: $(SCRIPTS) ## clang-tidy; every finding is an error
+	@printf '%s\n' $(filter %.c,$(C_FILES)) | xargs -P $$(nproc) -I{} \
+	    clang-tidy --quiet {} -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
+
+.PHONY: install clean help
+install: all ## programs into $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+
+clean: ## remove every build directory
+	rm -rf build build-address build-thread
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
