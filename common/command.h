@@ -1,0 +1,111 @@
+/*
+ * command.h - a record of the orders topic: bytes in, one command out; and back.
+ *
+ * The parser is part of the rules (number 1): which bytes are malformed, and with which
+ * detail, may only change together with that number.  docs/protocol.md section 3.
+ *
+ * Pure, allocation-free apart from the JSON library's own; safe from any thread.
+ */
+#ifndef COMMON_COMMAND_H
+#define COMMON_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/ids.h"
+#include "common/slice.h"
+
+enum {
+    COMMAND_RULES = 1,        /* the rules number of this build */
+    COMMAND_VALUE_MAX = 4096, /* bytes of a record's value */
+    COMMAND_QTY_MAX = 1000,   /* units of an order */
+    COMMAND_LIMIT_MAX = 1000, /* units per user and item */
+    COMMAND_TOTAL_MAX = 1000000000,
+    COMMAND_HOLD_MAX_MS = 604800000,
+};
+#define COMMAND_TIME_MAX  ((int64_t)9007199254740991)
+#define COMMAND_PRICE_MAX ((int64_t)1000000000000)
+
+enum command_type {
+    COMMAND_GENESIS,
+    COMMAND_SET_RULES,
+    COMMAND_SALE,
+    COMMAND_RESTOCK,
+    COMMAND_ORDER,
+    COMMAND_PAY,
+    COMMAND_CANCEL,
+    COMMAND_TICK,
+    COMMAND_MARK,
+    COMMAND_ARCHIVE,
+    COMMAND_MALFORMED,
+};
+
+enum command_action {
+    COMMAND_OPEN,
+    COMMAND_CHANGE,
+    COMMAND_PAUSE,
+    COMMAND_RESUME,
+    COMMAND_CLOSE,
+};
+
+enum command_detail {
+    COMMAND_OK,
+    COMMAND_NULL_VALUE,
+    COMMAND_TOO_LARGE,
+    COMMAND_NOT_JSON,
+    COMMAND_UNKNOWN_TYPE,
+    COMMAND_MISSING_FIELD,
+    COMMAND_UNKNOWN_FIELD,
+    COMMAND_BAD_FIELD,
+    COMMAND_WRONG_PARTITION,
+};
+
+/* A text of at most IDS_MAX bytes, NUL-terminated; empty means absent. */
+struct command_text {
+    char s[IDS_MAX + 1];
+    uint8_t len;
+};
+
+/*
+ * One command.  Only the members its type has in docs/protocol.md are set; absent numbers of a
+ * sale are -1.  A plain value: copy it freely.
+ */
+struct command {
+    enum command_type type;
+    enum command_detail detail; /* COMMAND_OK unless malformed */
+    enum command_action action; /* sale */
+    bool keyed;                 /* order: the id is a UUIDv8 */
+    char order_id[IDS_ORDER_LEN + 1];
+    struct command_text item_id;
+    struct command_text user_id;
+    struct command_text other_id; /* payment_id, op_id, run_id or log_id */
+    int64_t qty;
+    int64_t not_after;
+    int64_t total, limit, hold_ms, opens_at, closes_at, price; /* sale; -1: absent */
+    int64_t partitions, rules;                                 /* genesis, rules */
+};
+
+/*
+ * Parses a record of partition (of partitions) into cmd.  Never fails: what cannot be
+ * understood is COMMAND_MALFORMED with its detail.  A genesis record is not checked against
+ * partitions.
+ */
+void command_parse(struct command *cmd, struct slice value, int partition, int partitions);
+
+/*
+ * Writes cmd as JSON into out and returns its length, or 0 when it does not fit in size or cmd
+ * is malformed.  command_parse() of the result gives cmd again.
+ */
+size_t command_format(const struct command *cmd, char *out, size_t size) ATTR_MUSTCHECK;
+
+/* Sets text from s; false (and text empty) when s is longer than IDS_MAX. */
+bool command_set_text(struct command_text *text, struct slice s) ATTR_MUSTCHECK;
+struct slice command_text(const struct command_text *text);
+
+const char *command_type_name(enum command_type type);
+const char *command_action_name(enum command_action action);
+const char *command_detail_name(enum command_detail detail);
+
+#endif /* COMMON_COMMAND_H */

@@ -1,0 +1,82 @@
+/*
+ * fold.h - the rules, number 1, as a pure function: state x record -> state x line.
+ *
+ * The oracle: written from docs/protocol.md section 4, not from lua/apply.lua, and used by the
+ * tests and by `seckill-guardian verify` to say what Redis and MySQL must hold at a position.
+ * It shares only command.h (the parser) with what runs; speed matters (millions of records).
+ *
+ * A fold holds one partition.  It is a plain heap object; one thread at a time.
+ */
+#ifndef COMMON_FOLD_H
+#define COMMON_FOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/buf.h"
+#include "common/command.h"
+#include "common/err.h"
+#include "common/outcome.h"
+
+struct fold;
+
+/* A raw record of the orders topic; key and value are borrowed. */
+struct fold_record {
+    int64_t offset, timestamp;
+    struct slice key, value;
+};
+
+/* The state's numbers; genesis is empty before the first record. */
+struct fold_log {
+    char genesis[IDS_LOG_LEN + 1];
+    int64_t partitions, rules;
+    int64_t watermark; /* -1 before the first record */
+    uint64_t chain, last_hash;
+    int64_t log_time;
+    size_t items, orders, payments, operations;
+};
+
+struct fold *fold_create(int partition, int partitions);
+void fold_destroy(struct fold *f);
+
+/*
+ * Applies one record and appends its packed line (without newline) to line, which may be NULL.
+ * Fails with ERR_FATAL, changing nothing, when the first record is not genesis, when the
+ * state's rules number is not COMMAND_RULES, or when offset is not above the watermark.
+ */
+bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,
+                struct err *err) ATTR_MUSTCHECK;
+
+void fold_log(const struct fold *f, struct fold_log *log);
+
+/* The command that fold_apply() parsed last. */
+const struct command *fold_last_command(const struct fold *f);
+
+/*
+ * What Redis must hold, in its own text (docs/protocol.md section 6).  Each writes the value of
+ * one field into out (replacing it) and returns false when there is no such field.
+ */
+bool fold_item(const struct fold *f, struct slice item_id, struct buf *out);
+bool fold_orders(const struct fold *f, struct slice user_id, struct buf *out);
+bool fold_payment(const struct fold *f, struct slice payment_id, struct buf *out);
+bool fold_operation(const struct fold *f, struct slice op_id, struct buf *out);
+void fold_holds(const struct fold *f, struct buf *out); /* `holds` of `log` */
+
+/* The number of users who have remembered orders. */
+size_t fold_users(const struct fold *f);
+
+enum fold_table { FOLD_ITEMS, FOLD_ORDERS, FOLD_PAYMENTS, FOLD_OPERATIONS };
+
+/*
+ * Calls each(field, value, arg) for every field of a table, in no particular order, until it
+ * returns false.  field and value are borrowed for the call.
+ */
+typedef bool fold_each_fn(struct slice field, struct slice value, void *arg);
+void fold_each(const struct fold *f, enum fold_table table, fold_each_fn *each, void *arg);
+
+/* Calls each(hold_ms in text, entry as in a due list) for every live hold, in due order. */
+void fold_each_hold(const struct fold *f, fold_each_fn *each, void *arg);
+
+#endif /* COMMON_FOLD_H */
