@@ -1,0 +1,869 @@
+--[[
+apply.lua - applies a batch of commands to one partition's state: all of it or nothing.
+
+KEYS  1 log  2 items  3 orders  4 payments  5 ops  6 outbox  7 due (base of the due lists' names)
+ARGV  1 rules  2 genesis  3 prev  4 chain  5 to  6 chain after  7 last hash after  8 acked
+      9 outbox bound  10 remembered bound  11 number of commands  12.. commands
+Reply one string: `ok ...`, `position ...`, `absent`, `rules n`, `full what` or `bad text`.
+
+docs/protocol.md holds the contract (section 6) and the rules, number 1 (section 4).
+
+A script is atomic but is not rolled back, so it has two halves.  The first reads, checks and
+computes in Lua tables, and may stop anywhere.  The second writes, with commands that cannot fail:
+every key has been read with a command of its type by then, and the first write is one that Redis
+refuses when it is out of memory.  No clock and no random number is read: the same commands
+give the same answer, however they are cut into batches.
+]]
+local RULES = '1'
+local EXPIRE_MAX = 64 -- holds expired per command, besides a lapsed one that is paid or cancelled
+local ORDERS_MAX = 64 -- orders remembered per user
+local LISTED_MAX = 8 -- payments listed per order
+local ITEMS_MAX = 4096
+local HOLDS_MAX = 64
+local TOTAL_MAX = 1000000000
+local CHUNK = 4000 -- arguments per call; unpack() ends at 8,000
+local DUE_CHUNK = 200
+
+local SOLD_OUT, LIMIT_REACHED, NOT_OPEN, CLOSED, PAUSED, TIMED_OUT, UNKNOWN_ITEM = 1, 2, 3, 4, 5, 6, 7
+local UNKNOWN_ORDER, ALREADY_PAID, ALREADY_CANCELLED, ALREADY_REJECTED, EXPIRED = 8, 9, 10, 11, 12
+local BELOW_COMMITTED, BAD_OPERATION, MALFORMED = 13, 14, 15
+
+-- Letter of a command: how many arguments follow offset and timestamp, and which are numbers.
+local SHAPE = {
+    G = {3, {2, 3}}, V = {1, {1}}, S = {9, {}}, R = {3, {3}}, O = {6, {4, 5, 6}}, P = {3, {}},
+    C = {2, {}}, T = {0, {}}, M = {0, {}}, A = {2, {}}, X = {0, {}},
+}
+
+local call, find, match, sub = redis.call, string.find, string.match, string.sub
+local format, concat, gmatch = string.format, table.concat, string.gmatch
+
+local caller_rules, genesis, prev, chain = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local to, chain_after, hash_after = ARGV[5], ARGV[6], ARGV[7]
+local count = tonumber(ARGV[11])
+
+local function bad(text)
+    error({bad = text})
+end
+
+-- tonumber() takes ` 7 `, `0x10`, `1e3` and `nan`; this does not.
+local function number(s)
+    if not s or #s > 16 or not find(s, '^%d+$') then
+        bad('not a number: ' .. tostring(s))
+    end
+    return tonumber(s)
+end
+
+-- Concatenation would write 14 digits of a number; times and offsets may have 16.
+local function digits(n)
+    return format('%.0f', n)
+end
+
+local log -- the state's numbers
+local trim = 0 -- outbox entries that are acknowledged
+local oldest -- prev of the oldest entry that stays
+local entries -- how many stay
+
+local lines = {}
+local events -- of the command at hand
+local log_time
+
+local function emit(text)
+    events[#events + 1] = text
+end
+
+----------------------------------------------------------------------------------------------------
+-- The state, read when first needed and kept in tables until the end.
+
+local items = {} -- item_id -> item, or false when there is none
+local dirty_items = {}
+
+local function parse_item(id, raw)
+    local total, available, held, sold, limit, hold_ms, opens_at, closes_at, state, price =
+        match(raw, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([opc]) (%d+)$')
+    if not total then
+        bad('corrupt item ' .. id)
+    end
+    return {id = id, total = tonumber(total), available = tonumber(available), held = tonumber(held),
+            sold = tonumber(sold), limit = tonumber(limit), hold_ms = tonumber(hold_ms),
+            opens_at = tonumber(opens_at), closes_at = tonumber(closes_at), state = state,
+            price = tonumber(price)}
+end
+
+local function format_item(it)
+    return concat({it.total, it.available, it.held, it.sold, it.limit, it.hold_ms, digits(it.opens_at),
+                   digits(it.closes_at), it.state, digits(it.price)}, ' ')
+end
+
+local function item(id)
+    local it = items[id]
+    if it == nil then
+        local raw = call('HGET', KEYS[2], id)
+        it = raw and parse_item(id, raw) or false
+        items[id] = it
+    end
+    return it
+end
+
+-- Moves qty units of an item between available, held and sold.
+local function move(it, from, into, qty)
+    it[from] = it[from] - qty
+    it[into] = it[into] + qty
+    dirty_items[it.id] = it
+end
+
+local users = {} -- user_id -> list of orders in order of decision
+local dirty_users = {}
+
+local function parse_orders(user, raw)
+    local list = {}
+    if raw then
+        for entry in gmatch(raw, '[^;]+') do
+            local id, item_id, qty, state, reason, due, offset, payments =
+                match(entry, '^(%S+) (%S+) (%d+) ([HRPCE]) (%d+) (%d+) (%d+) (%S+)$')
+            if not id then
+                bad('corrupt orders of ' .. user)
+            end
+            list[#list + 1] = {id = id, item_id = item_id, qty = tonumber(qty), state = state, reason = reason,
+                               due = tonumber(due), offset = offset, payments = payments}
+        end
+    end
+    return list
+end
+
+local function format_orders(list)
+    local out = {}
+    for i = 1, #list do
+        local o = list[i]
+        out[i] = concat({o.id, o.item_id, o.qty, o.state, o.reason, digits(o.due), o.offset, o.payments}, ' ')
+    end
+    return concat(out, ';')
+end
+
+-- Reads fields of a hash into known, in as few calls as unpack() allows; missing ones become false.
+local function read_fields(key, fields, known, parse)
+    for first = 1, #fields, CHUNK do
+        local last = math.min(first + CHUNK - 1, #fields)
+        local values = call('HMGET', key, unpack(fields, first, last))
+        for i = first, last do
+            local raw = values[i - first + 1]
+            known[fields[i]] = parse and parse(fields[i], raw) or raw
+        end
+    end
+end
+
+local function orders_of(user)
+    local list = users[user]
+    if not list then
+        list = parse_orders(user, call('HGET', KEYS[3], user))
+        users[user] = list
+    end
+    return list
+end
+
+local function find_order(user, id)
+    if user == '' then
+        return nil
+    end
+    local list = orders_of(user)
+    for i = 1, #list do
+        if list[i].id == id then
+            return list[i]
+        end
+    end
+    return nil
+end
+
+-- The units of an item that a user holds or has bought.
+local function committed(user, item_id)
+    local list, sum = orders_of(user), 0
+    for i = 1, #list do
+        local o = list[i]
+        if o.item_id == item_id and (o.state == 'H' or o.state == 'P') then
+            sum = sum + o.qty
+        end
+    end
+    return sum
+end
+
+local payments = {} -- payment_id -> value, false when unknown
+local dirty_payments = {}
+local ops = {} -- op_id -> value, false when unknown
+local dirty_ops = {}
+
+----------------------------------------------------------------------------------------------------
+-- The due lists.  Each is in due order, because its hold_ms is constant and log time never falls.
+
+local lists = {} -- {key, taken, buffer, at, whole, pushed, pushed_at}
+local list_of = {} -- hold_ms in text -> list
+local next_list, next_due, next_offset -- the earliest entry of all
+local last_time = 0 -- log time at the end of the batch: what may fall due in it
+
+local function parse_due(entry)
+    local due, offset, order_id, user = match(entry, '^(%d+) (%d+) (%S+) (%S+)$')
+    if not due then
+        bad('corrupt due list')
+    end
+    return {due = tonumber(due), offset = tonumber(offset), order_id = order_id, user = user}
+end
+
+local function load_due(list, many)
+    local from = list.taken
+    local raw = call('LRANGE', list.key, digits(from), digits(from + many - 1))
+    local missing = {}
+    list.buffer, list.at, list.whole = {}, 1, #raw < many
+    for i = 1, #raw do
+        local e = parse_due(raw[i])
+        list.buffer[i] = e
+        if e.due <= last_time and not users[e.user] then
+            missing[#missing + 1] = e.user
+        end
+    end
+    read_fields(KEYS[3], missing, users, parse_orders)
+end
+
+local function head(list)
+    if not list.buffer[list.at] and not list.whole then
+        load_due(list, DUE_CHUNK)
+    end
+    return list.buffer[list.at] or list.pushed[list.pushed_at]
+end
+
+local function choose_next()
+    next_list, next_due, next_offset = nil, math.huge, 0
+    for i = 1, #lists do
+        local e = head(lists[i])
+        if e and (e.due < next_due or e.due == next_due and e.offset < next_offset) then
+            next_list, next_due, next_offset = lists[i], e.due, e.offset
+        end
+    end
+end
+
+local function take_next()
+    local list = next_list
+    local e = head(list)
+    if list.buffer[list.at] then
+        list.at = list.at + 1
+        list.taken = list.taken + 1
+    else
+        list.pushed_at = list.pushed_at + 1
+    end
+    choose_next()
+    return e
+end
+
+local function add_list(hold_ms)
+    local list = {key = KEYS[7] .. ':' .. hold_ms, taken = 0, buffer = {}, at = 1, whole = false, pushed = {},
+                  pushed_at = 1}
+    lists[#lists + 1] = list
+    list_of[hold_ms] = list
+    return list
+end
+
+local function push_due(hold_ms, e)
+    local list = list_of[hold_ms]
+    list.pushed[#list.pushed + 1] = e
+    if e.due < next_due then -- a tie is behind: its offset is the larger one
+        next_list, next_due, next_offset = list, e.due, e.offset
+    end
+end
+
+----------------------------------------------------------------------------------------------------
+-- The rules.
+
+local function expire(o, user)
+    local it = item(o.item_id)
+    if not it then
+        bad('corrupt: no item ' .. o.item_id)
+    end
+    move(it, 'held', 'available', o.qty)
+    o.state = 'E'
+    dirty_users[user] = true
+    emit(concat({'e', o.id, user, o.item_id, o.qty, it.available}, ' '))
+end
+
+local function expire_due()
+    local expired = 0
+    while next_due <= log_time and expired < EXPIRE_MAX do
+        local e = take_next()
+        local o = find_order(e.user, e.order_id)
+        if o and o.state == 'H' then
+            expire(o, e.user)
+            expired = expired + 1
+        end
+    end
+end
+
+local function lapse(o, user)
+    if o.state == 'H' and o.due <= log_time then
+        expire(o, user)
+    end
+end
+
+local function refuse(reason)
+    emit('x ' .. reason)
+end
+
+local function stock_event(it)
+    emit('s ' .. format_item(it))
+end
+
+-- Why a sale may not take its new settings, or nil.
+local function sale_fault(it, total, hold_ms, opens_at, closes_at)
+    if total < it.held + it.sold then
+        return BELOW_COMMITTED
+    end
+    if closes_at ~= 0 and closes_at <= opens_at then
+        return BAD_OPERATION
+    end
+    if not list_of[digits(hold_ms)] and #lists >= HOLDS_MAX then
+        return BAD_OPERATION
+    end
+    return nil
+end
+
+local function use_hold(hold_ms)
+    local text = digits(hold_ms)
+    if not list_of[text] then
+        local list = add_list(text)
+        if call('LLEN', list.key) > 0 then
+            bad('corrupt: a due list of an unused hold_ms')
+        end
+        list.whole = true
+        log.holds = log.holds == '' and text or log.holds .. ',' .. text
+    end
+end
+
+-- Sets what is given (nil: as it is), unless that would break a rule.
+local function configure(it, given)
+    local total = given.total or it.total
+    local hold_ms = given.hold_ms or it.hold_ms
+    local opens_at = given.opens_at or it.opens_at
+    local closes_at = given.closes_at or it.closes_at
+    local fault = sale_fault(it, total, hold_ms, opens_at, closes_at)
+    if fault then
+        return fault
+    end
+    it.total, it.available = total, total - it.held - it.sold
+    it.hold_ms, it.opens_at, it.closes_at = hold_ms, opens_at, closes_at
+    it.limit, it.price = given.limit or it.limit, given.price or it.price
+    use_hold(hold_ms)
+    return nil
+end
+
+local function open_item(id, given)
+    if not (given.total and given.limit and given.hold_ms) or log.items >= ITEMS_MAX then
+        return nil, BAD_OPERATION
+    end
+    local it = {id = id, total = 0, available = 0, held = 0, sold = 0, limit = 0, hold_ms = 0, opens_at = 0,
+                closes_at = 0, state = 'o', price = 0}
+    local fault = configure(it, given)
+    if fault then
+        return nil, fault
+    end
+    items[id] = it
+    log.items = log.items + 1
+    return it
+end
+
+local function sale_item(id, action, given)
+    local it = item(id)
+    if not it then
+        if action == 'open' then
+            return open_item(id, given)
+        end
+        return nil, UNKNOWN_ITEM
+    end
+    if it.state == 'c' then
+        return nil, CLOSED
+    end
+    local fault = nil
+    if action == 'open' or action == 'change' then
+        fault = configure(it, given)
+    end
+    if fault then
+        return nil, fault
+    end
+    local state = {open = 'o', resume = 'o', pause = 'p', close = 'c'}
+    it.state = state[action] or it.state
+    return it
+end
+
+-- True when op_id is new; then it is remembered.
+local function first_time(op_id, item_id, offset)
+    if ops[op_id] then
+        emit('o')
+        return false
+    end
+    ops[op_id] = item_id .. ' ' .. offset
+    dirty_ops[op_id] = true
+    return true
+end
+
+local function apply_sale(offset, op_id, id, action, given)
+    if first_time(op_id, id, offset) then
+        local it, fault = sale_item(id, action, given)
+        if it then
+            dirty_items[id] = it
+            stock_event(it)
+        else
+            refuse(fault)
+        end
+    end
+end
+
+local function apply_restock(offset, op_id, id, qty)
+    if not first_time(op_id, id, offset) then
+        return
+    end
+    local it = item(id)
+    if not it then
+        refuse(UNKNOWN_ITEM)
+    elseif it.state == 'c' then
+        refuse(CLOSED)
+    elseif it.total + qty > TOTAL_MAX then
+        refuse(BAD_OPERATION)
+    else
+        it.total, it.available = it.total + qty, it.available + qty
+        dirty_items[id] = it
+        stock_event(it)
+    end
+end
+
+-- Why an order of qty units is rejected, or nil.
+local function order_fault(it, user, qty, not_after)
+    if not_after < log_time then
+        return TIMED_OUT
+    elseif not it then
+        return UNKNOWN_ITEM
+    elseif it.state == 'c' or it.closes_at ~= 0 and log_time >= it.closes_at then
+        return CLOSED
+    elseif log_time < it.opens_at then
+        return NOT_OPEN
+    elseif it.state == 'p' then
+        return PAUSED
+    elseif committed(user, it.id) + qty > it.limit then
+        return LIMIT_REACHED
+    elseif it.available < qty then
+        return SOLD_OUT
+    end
+    return nil
+end
+
+local function remember(user, o)
+    local list = orders_of(user)
+    list[#list + 1] = o
+    dirty_users[user] = true
+    log.orders = log.orders + 1
+end
+
+local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
+    local o = find_order(user, id)
+    if o then
+        emit(concat({'d', o.item_id, o.qty, o.state, o.reason}, ' '))
+        return
+    end
+    local it = item(item_id)
+    local available = it and it.available or 0
+    if #orders_of(user) >= ORDERS_MAX then
+        emit('-' .. LIMIT_REACHED .. ' ' .. available)
+        return
+    end
+    local fault = order_fault(it, user, qty, not_after)
+    if fault then
+        emit('-' .. fault .. ' ' .. available)
+        if keyed then
+            remember(user, {id = id, item_id = item_id, qty = qty, state = 'R', reason = fault, due = 0,
+                            offset = offset, payments = '-'})
+        end
+        return
+    end
+    local due = log_time + it.hold_ms
+    move(it, 'available', 'held', qty)
+    remember(user, {id = id, item_id = item_id, qty = qty, state = 'H', reason = '0', due = due, offset = offset,
+                    payments = '-'})
+    push_due(digits(it.hold_ms), {due = due, offset = tonumber(offset), order_id = id, user = user})
+    emit(it.available .. ' ' .. digits(due))
+end
+
+-- Why an expired order's late payment cannot take stock again, or nil.
+local function late_fault(it, user, qty)
+    if it.state == 'c' or it.closes_at ~= 0 and log_time >= it.closes_at then
+        return CLOSED
+    elseif it.state == 'p' then
+        return PAUSED
+    elseif committed(user, it.id) + qty > it.limit then
+        return LIMIT_REACHED
+    elseif it.available < qty then
+        return SOLD_OUT
+    end
+    return nil
+end
+
+-- Takes the money for order o if its state allows; returns why it must be given back, or nil.
+local function pay_order(o, user)
+    if not o then
+        return UNKNOWN_ORDER
+    end
+    local again = {P = ALREADY_PAID, C = ALREADY_CANCELLED, R = ALREADY_REJECTED}
+    if again[o.state] then
+        return again[o.state]
+    end
+    local it = item(o.item_id)
+    local late = o.state == 'E'
+    local fault = late and late_fault(it, user, o.qty)
+    if fault then
+        return fault
+    end
+    move(it, late and 'available' or 'held', 'sold', o.qty)
+    o.state = 'P'
+    emit(concat({'p', o.item_id, o.qty, late and 1 or 0, it.available}, ' '))
+    return nil
+end
+
+local function apply_pay(offset, id, user, payment_id)
+    local known = payments[payment_id]
+    if known then
+        local answer, _, first = match(known, '^([PR]) (%d+) (%S+) %d+$')
+        if not answer then
+            bad('corrupt payment ' .. payment_id)
+        end
+        emit('D ' .. first .. ' ' .. answer)
+        return
+    end
+    local o = find_order(user, id)
+    if o then
+        lapse(o, user)
+    end
+    local fault = pay_order(o, user)
+    if fault then
+        emit('r ' .. fault)
+    end
+    local answer = fault and 'R' or 'P'
+    if o then
+        local _, separators = string.gsub(o.payments, ',', '')
+        if o.payments == '-' then
+            o.payments = answer .. payment_id
+        elseif separators < LISTED_MAX - 1 then
+            o.payments = o.payments .. ',' .. answer .. payment_id
+        end
+        dirty_users[user] = true
+    end
+    payments[payment_id] = concat({answer, fault or 0, id, offset}, ' ')
+    dirty_payments[payment_id] = true
+    log.payments = log.payments + 1
+end
+
+local function apply_cancel(id, user)
+    local o = find_order(user, id)
+    if not o then
+        return refuse(UNKNOWN_ORDER)
+    end
+    lapse(o, user)
+    local fault = {P = ALREADY_PAID, C = ALREADY_CANCELLED, R = ALREADY_REJECTED, E = EXPIRED}
+    if fault[o.state] then
+        return refuse(fault[o.state])
+    end
+    local it = item(o.item_id)
+    move(it, 'held', 'available', o.qty)
+    o.state = 'C'
+    dirty_users[user] = true
+    return emit(concat({'c', o.item_id, o.qty, it.available}, ' '))
+end
+
+-- Strings compare by locale in Lua; this compares bytes.
+local function bytes_less(a, b)
+    for i = 1, math.min(#a, #b) do
+        local x, y = string.byte(a, i), string.byte(b, i)
+        if x ~= y then
+            return x < y
+        end
+    end
+    return #a < #b
+end
+
+local function apply_mark()
+    local raw, ids = call('HGETALL', KEYS[2]), {}
+    for i = 1, #raw, 2 do
+        ids[#ids + 1] = raw[i]
+        items[raw[i]] = items[raw[i]] or parse_item(raw[i], raw[i + 1])
+    end
+    table.sort(ids, bytes_less)
+    local out = {'m ' .. log.orders .. ' ' .. log.payments}
+    for i = 1, #ids do
+        local it = items[ids[i]]
+        out[#out + 1] = concat({it.id, it.total, it.available, it.held, it.sold}, ',')
+    end
+    emit(concat(out, ' '))
+end
+
+local function optional(s)
+    return s ~= '' and number(s) or nil
+end
+
+local RULE = {
+    G = function(_, log_id, partitions, rules)
+        if log.genesis then
+            return refuse(BAD_OPERATION)
+        end
+        log.genesis, log.partitions, log.rules = log_id, partitions, rules
+        return emit('g')
+    end,
+    V = function(_, rules)
+        log.rules = rules
+        emit('v')
+    end,
+    S = function(offset, op_id, id, action, total, limit, hold_ms, opens_at, closes_at, price)
+        apply_sale(offset, op_id, id, action,
+                   {total = optional(total), limit = optional(limit), hold_ms = optional(hold_ms),
+                    opens_at = optional(opens_at), closes_at = optional(closes_at), price = optional(price)})
+    end,
+    R = function(offset, op_id, id, qty)
+        apply_restock(offset, op_id, id, tonumber(qty))
+    end,
+    O = function(offset, id, item_id, user, qty, not_after, keyed)
+        apply_order(offset, id, item_id, user, tonumber(qty), tonumber(not_after), keyed == '1')
+    end,
+    P = function(offset, id, user, payment_id)
+        apply_pay(offset, id, user, payment_id)
+    end,
+    C = function(_, id, user)
+        apply_cancel(id, user)
+    end,
+    T = function()
+    end,
+    M = apply_mark,
+    A = function(offset, op_id, id)
+        if first_time(op_id, id, offset) then
+            refuse(BAD_OPERATION)
+        end
+    end,
+    X = function()
+        refuse(MALFORMED)
+    end,
+}
+
+----------------------------------------------------------------------------------------------------
+-- First half: read, check, compute.
+
+local function position()
+    return concat({'position', log.genesis, log.watermark, log.chain, log.rules, digits(log.log_time)}, ' ')
+end
+
+-- Reads the log's numbers; returns a reply when the batch is not for this state.
+local function read_log()
+    local v = call('HMGET', KEYS[1], 'genesis', 'partitions', 'rules', 'watermark', 'chain', 'log_time', 'items',
+                   'orders', 'payments', 'holds')
+    if v[4] then
+        log = {genesis = v[1], partitions = v[2], rules = v[3], watermark = v[4], chain = v[5],
+               log_time = number(v[6]), items = number(v[7]), orders = number(v[8]), payments = number(v[9]),
+               holds = v[10]}
+        if log.genesis ~= genesis or log.watermark ~= prev or log.chain ~= chain then
+            return position()
+        end
+        if log.rules ~= caller_rules or caller_rules ~= RULES then
+            return 'rules ' .. log.rules
+        end
+    else
+        if prev ~= '-1' or count == 0 then
+            return 'absent'
+        end
+        if call('EXISTS', unpack(KEYS, 1, 6)) > 0 then
+            bad('keys without a watermark: state made by hand?')
+        end
+        log = {watermark = '-1', chain = chain, log_time = 0, items = 0, orders = 0, payments = 0, holds = ''}
+    end
+    return nil
+end
+
+-- Finds the acknowledged entries at the outbox's head.
+local function read_outbox()
+    local acked = tonumber(ARGV[8])
+    local length = call('LLEN', KEYS[6])
+    oldest = nil
+    while trim < length do
+        local first_prev, last = match(call('LINDEX', KEYS[6], trim), '^(%-?%d+) (%d+) ')
+        if not first_prev then
+            bad('corrupt outbox')
+        end
+        if tonumber(last) > acked then
+            oldest = first_prev
+            break
+        end
+        trim = trim + 1
+    end
+    entries = length - trim
+end
+
+-- Checks the commands' form and cut, and reads at once what they will surely need.
+local function check_commands()
+    local at, last, wanted, seen = 12, tonumber(prev), {O = {}, P = {}, S = {}}, {O = {}, P = {}, S = {}}
+    local function want(kind, field)
+        if field ~= '' and not seen[kind][field] then
+            seen[kind][field] = true
+            wanted[kind][#wanted[kind] + 1] = field
+        end
+    end
+    for i = 1, count do
+        local letter = ARGV[at]
+        local shape = SHAPE[letter]
+        if not shape or not ARGV[at + 2 + shape[1]] then
+            bad('command ' .. i .. ' is not one')
+        end
+        local offset = number(ARGV[at + 1])
+        if offset <= last then
+            bad('offsets do not rise')
+        end
+        last, last_time = offset, math.max(last_time, number(ARGV[at + 2]))
+        for j = 1, #shape[2] do
+            number(ARGV[at + 2 + shape[2][j]])
+        end
+        if letter == 'V' and i < count or letter == 'M' and count > 1 then
+            bad('cut: rules ends a batch, mark is one')
+        end
+        if letter == 'O' then
+            want('O', ARGV[at + 5])
+        elseif letter == 'P' then
+            want('O', ARGV[at + 4])
+            want('P', ARGV[at + 5])
+        elseif letter == 'C' then
+            want('O', ARGV[at + 4])
+        elseif letter == 'S' or letter == 'R' or letter == 'A' then
+            want('S', ARGV[at + 3])
+        end
+        at = at + 3 + shape[1]
+    end
+    if ARGV[at] or count > 0 and last ~= tonumber(to) then
+        bad('the commands do not end at `to`')
+    end
+    if not log.genesis and (ARGV[12] ~= 'G' or ARGV[15] ~= genesis) then
+        bad('the first command is not this genesis')
+    end
+    read_fields(KEYS[3], wanted.O, users, parse_orders)
+    read_fields(KEYS[4], wanted.P, payments)
+    read_fields(KEYS[5], wanted.S, ops)
+end
+
+local function run_commands()
+    local at = 12
+    for i = 1, count do
+        local letter, offset = ARGV[at], ARGV[at + 1]
+        local size = SHAPE[letter][1]
+        log_time = math.max(log_time, tonumber(ARGV[at + 2]))
+        events = {}
+        expire_due()
+        RULE[letter](offset, unpack(ARGV, at + 3, at + 2 + size))
+        lines[i] = concat(events, ';')
+        at = at + 3 + size
+    end
+end
+
+local function compute()
+    if not count then
+        bad('no count')
+    end
+    local reply = read_log()
+    if reply then
+        return reply
+    end
+    read_outbox()
+    if count > 0 then
+        if entries >= number(ARGV[9]) then
+            return 'full outbox'
+        end
+        if log.orders + log.payments >= number(ARGV[10]) then
+            return 'full remembered'
+        end
+    end
+    log_time = log.log_time
+    last_time = log_time
+    check_commands()
+    for hold_ms in gmatch(log.holds, '[^,]+') do
+        load_due(add_list(hold_ms), 1)
+    end
+    choose_next()
+    run_commands()
+    return nil
+end
+
+----------------------------------------------------------------------------------------------------
+-- Second half: write.
+
+local function write_hash(key, fields, value_of)
+    local args = {}
+    for field in pairs(fields) do
+        args[#args + 1] = field
+        args[#args + 1] = value_of(field)
+        if #args >= CHUNK then
+            call('HSET', key, unpack(args))
+            args = {}
+        end
+    end
+    if #args > 0 then
+        call('HSET', key, unpack(args))
+    end
+end
+
+local function write_due(list)
+    if list.taken > 0 then
+        call('LTRIM', list.key, digits(list.taken), '-1')
+    end
+    local args = {}
+    for i = list.pushed_at, #list.pushed do
+        local e = list.pushed[i]
+        args[#args + 1] = concat({digits(e.due), digits(e.offset), e.order_id, e.user}, ' ')
+        if #args >= CHUNK then
+            call('RPUSH', list.key, unpack(args))
+            args = {}
+        end
+    end
+    if #args > 0 then
+        call('RPUSH', list.key, unpack(args))
+    end
+end
+
+local function write_outbox_trim()
+    if trim > 0 then
+        call('LTRIM', KEYS[6], trim, -1)
+    end
+end
+
+local function write(packed)
+    -- First, because Redis refuses it when it is out of memory, and then nothing has changed.
+    call('RPUSH', KEYS[6], concat({prev, to, chain, digits(log.log_time)}, ' ') .. '\n' .. packed)
+    write_outbox_trim()
+    write_hash(KEYS[3], dirty_users, function(user) return format_orders(users[user]) end)
+    write_hash(KEYS[2], dirty_items, function(id) return format_item(items[id]) end)
+    write_hash(KEYS[4], dirty_payments, function(id) return payments[id] end)
+    write_hash(KEYS[5], dirty_ops, function(id) return ops[id] end)
+    for i = 1, #lists do
+        write_due(lists[i])
+    end
+    call('HSET', KEYS[1], 'genesis', log.genesis, 'partitions', log.partitions, 'rules', log.rules, 'chain',
+         chain_after, 'last_hash', hash_after, 'log_time', digits(log_time), 'items', log.items, 'orders',
+         log.orders, 'payments', log.payments, 'holds', log.holds, 'watermark', to)
+end
+
+local fine, reply = pcall(compute)
+if not fine then
+    if type(reply) == 'table' and reply.bad then
+        return 'bad ' .. reply.bad
+    end
+    error(reply)
+end
+if reply then
+    if match(reply, '^full') then
+        write_outbox_trim()
+    end
+    return reply
+end
+
+local packed = ''
+if count > 0 then
+    packed = concat(lines, '\n') .. '\n'
+    write(packed)
+    oldest, entries = oldest or prev, entries + 1
+else
+    write_outbox_trim()
+end
+local due = next_due < math.huge and digits(next_due) or '0'
+return concat({'ok', count > 0 and to or prev, digits(log_time), due, oldest or '-', entries}, ' ') .. '\n' .. packed
