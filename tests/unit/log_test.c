@@ -1,0 +1,188 @@
+#include "common/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+
+static struct clock_hands hands;
+static char last[8192];
+static int lines;
+
+static void keep(struct slice line, void *arg)
+{
+    (void)arg;
+    assert_true(slice_copy(line, last, sizeof(last)));
+    lines++;
+    errno = 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    lines = 0;
+    last[0] = '\0';
+    hands = (struct clock_hands){.mono_us = 1000000, .wall_ms = 1787306400123};
+    clock_pretend(&hands);
+    log_set_sink(keep, NULL);
+    log_init("producer", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    log_set_sink(NULL, NULL);
+    clock_pretend(NULL);
+    return 0;
+}
+
+static void a_line_is_time_level_program_event_fields(void **state)
+{
+    (void)state;
+    log_info("order.accepted", LOG_STR("order_id", "0198-a"), LOG_INT("ms", -3),
+             LOG_BOOL("keyed", true));
+    assert_string_equal(last, "2026-08-21T10:00:00.123Z info producer order.accepted "
+                              "order_id=0198-a ms=-3 keyed=true\n");
+    log_error("loop.ended");
+    assert_string_equal(last, "2026-08-21T10:00:00.123Z error producer loop.ended\n");
+}
+
+static void outside_text_cannot_pretend_to_be_ours(void **state)
+{
+    (void)state;
+    log_info("a.b", LOG_STR("v", "x\n2026 error forged"), LOG_SLICE("w", SLICE_LIT("\0\x1b[31m")),
+             LOG_STR("x", "k=v"), LOG_STR("y", ""), LOG_STR("z", "q\"\\\xc3\xbc"),
+             LOG_STR("n", NULL));
+    assert_string_equal(strstr(last, "a.b"),
+                        "a.b v=\"x\\n2026 error forged\" w=\"\\x00\\x1b[31m\" x=\"k=v\" y=\"\" "
+                        "z=\"q\\\"\\\\\\xc3\\xbc\" n=\"\"\n");
+}
+
+static void values_are_cut(void **state)
+{
+    char text[1000];
+
+    (void)state;
+    memset(text, 'a', sizeof(text));
+    log_info("a.b", LOG_SLICE("v", ((struct slice){text, sizeof(text)})), LOG_INT("n", 1));
+    assert_int_equal(strlen(strstr(last, "v=")), 2 + 256 + strlen(" n=1\n"));
+    /* The cut falls inside the two-byte character, so the JSON text stays well-formed without it. */
+    log_init("producer", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+    memcpy(text + 255, "\xc3\xbc", 2);
+    log_info("a.b", LOG_SLICE("v", ((struct slice){text, sizeof(text)})));
+    assert_int_equal(strlen(strstr(last, "\"v\":")), 5 + 255 + strlen("\"}\n"));
+}
+
+static void a_line_has_an_end(void **state)
+{
+    char text[257];
+    struct log_field fields[33];
+
+    (void)state;
+    memset(text, 1, 256);
+    text[256] = '\0';
+    for (size_t i = 0; i < 32; i++) {
+        fields[i] = LOG_STR("v", text);
+    }
+    fields[32] = LOG_END;
+    for (int format = LOG_FORMAT_TEXT; format <= LOG_FORMAT_JSON; format++) {
+        log_init("producer", LOG_LEVEL_INFO, (enum log_format)format);
+        log_event(LOG_LEVEL_INFO, "a.b", fields);
+        assert_true(strlen(last) <= 4096);
+        assert_true(strlen(last) > 2000);
+        assert_non_null(
+            strstr(last, format == LOG_FORMAT_JSON ? ",\"cut\":true}\n" : " cut=true\n"));
+    }
+}
+
+static void json_is_an_object(void **state)
+{
+    (void)state;
+    log_init("matcher", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+    log_warn("redis.lost", LOG_STR("error", "no \"way\"\n"), LOG_INT("attempt", 2));
+    assert_string_equal(last, "{\"time\":\"2026-08-21T10:00:00.123Z\",\"level\":\"warn\","
+                              "\"program\":\"matcher\",\"event\":\"redis.lost\","
+                              "\"error\":\"no \\\"way\\\"\\n\",\"attempt\":2}\n");
+}
+
+static int calls;
+
+static int count_calls(void)
+{
+    return ++calls;
+}
+
+static void debug_costs_nothing_until_switched_on(void **state)
+{
+    (void)state;
+    calls = 0;
+    log_debug("a.b", LOG_INT("n", count_calls()));
+    assert_int_equal(calls, 0);
+    assert_int_equal(lines, 0);
+    log_toggle_debug();
+    log_debug("a.b", LOG_INT("n", count_calls()));
+    assert_int_equal(calls, 1);
+    assert_int_equal(lines, 1);
+    log_toggle_debug();
+    log_debug("a.b");
+    assert_int_equal(lines, 1);
+    log_set_level(LOG_LEVEL_ERROR);
+    log_info("a.b");
+    assert_int_equal(lines, 1);
+}
+
+static void errno_survives(void **state)
+{
+    (void)state;
+    errno = ENOENT;
+    log_info("file.missing", LOG_ERRNO(errno));
+    assert_int_equal(errno, ENOENT);
+    log_limited(LOG_LEVEL_INFO, "file.missing_again");
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(lines, 2);
+}
+
+static void what_repeats_is_counted(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        log_limited(LOG_LEVEL_WARN, "redis.lost", LOG_INT("i", i));
+        log_limited(LOG_LEVEL_WARN, "kafka.lost");
+    }
+    assert_int_equal(lines, 2);
+    hands.mono_us += 5000000;
+    log_limited(LOG_LEVEL_WARN, "redis.lost", LOG_INT("i", 10));
+    assert_int_equal(lines, 3);
+    assert_non_null(strstr(last, "redis.lost suppressed=9 i=10\n"));
+    log_flush();
+    assert_int_equal(lines, 4);
+    assert_non_null(strstr(last, "log.suppressed event=kafka.lost count=9\n"));
+    log_flush();
+    assert_int_equal(lines, 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_line_is_time_level_program_event_fields, start, stop),
+        cmocka_unit_test_setup_teardown(outside_text_cannot_pretend_to_be_ours, start, stop),
+        cmocka_unit_test_setup_teardown(values_are_cut, start, stop),
+        cmocka_unit_test_setup_teardown(a_line_has_an_end, start, stop),
+        cmocka_unit_test_setup_teardown(json_is_an_object, start, stop),
+        cmocka_unit_test_setup_teardown(debug_costs_nothing_until_switched_on, start, stop),
+        cmocka_unit_test_setup_teardown(errno_survives, start, stop),
+        cmocka_unit_test_setup_teardown(what_repeats_is_counted, start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
