@@ -2,8 +2,11 @@
 #
 #   make                      the three daemons and seckillctl in build/bin/
 #   make check                unit tests; no services needed
-#   make SAN=address check    the same in build-address/, under ASan + UBSan
+#   make test                 and real daemons on a private Kafka, Redis and MariaDB
+#   make up, make down        such a stack to play with, in build/run/
+#   make SAN=address test     the same in build-address/, under ASan + UBSan
 #
+# Debian packages that are missing are installed by what needs them; DEPS=0 leaves that to you.
 # Anything set with ?= may be set on the command line or in config.mk.
 -include config.mk
 
@@ -30,10 +33,13 @@ SAN_thread  := -fsanitize=thread
 SANFLAGS    := $(if $(SAN),$(SAN_$(SAN)) -fno-omit-frame-pointer)
 
 VERSION      := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-ALL_CPPFLAGS := -I. -I$(BUILD)/gen -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
+# Asked once, when a recipe needs it and not while this file is read: the libraries may be installed
+# by the same call.
+pkg = $(if $(filter undefined,$(origin pkg_$1)),$(eval pkg_$1 := $$(shell $(PKG_CONFIG) --$1 $(PKGS))))$(pkg_$1)
+ALL_CPPFLAGS  = -I. -I$(BUILD)/gen -D_GNU_SOURCE $(call pkg,cflags) $(CPPFLAGS)
 ALL_CFLAGS   := -std=gnu11 -pthread $(WARNINGS) -fstack-protector-strong $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS  := -pthread $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
-ALL_LDLIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lm $(LDLIBS)
+ALL_LDLIBS    = $(call pkg,libs) -lm $(LDLIBS)
 
 # Every *.c of a directory except main.c goes into its archive; that is what lets
 # a unit test link a daemon's modules without the daemon's main().
@@ -45,7 +51,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.
 C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz))
 
 .PHONY: all
-all: $(BINS) ## build the daemons, seckillctl and the load generator
+all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
 
 .SECONDEXPANSION:
 $(LIBS): $(BUILD)/lib/%.a: $$(call objs,$$*)
@@ -73,11 +79,13 @@ $(BUILD)/gen/%_lua.h: lua/%.lua tools/embed.sh
 	@mkdir -p $(@D)
 	tools/embed.sh $* $< >$@
 
-$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS)
+$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
+
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .DELETE_ON_ERROR:
@@ -87,28 +95,59 @@ $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 check: $(TESTS) ## unit tests only (T=text runs those whose name has it)
 	@fail=0; for t in $(if $(T),$(filter %$(T)%,$^),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
 
+.PHONY: test
+test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
+	@tools/deps.sh build unit servers tests
+	@$(MAKE) --no-print-directory all check
+	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
+
+# Recursive, because the flags of a build are right only once its packages are there.
+.PHONY: up down
+up: ## a private stack and one of each daemon, ready, in build/run/ (see build/run/env)
+	@tools/deps.sh build servers
+	@$(MAKE) --no-print-directory all
+	@tools/stack.sh start $(BUILD)/run
+	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(BUILD)/run
+
+down: ## stop all that runs on that stack and throw its data away; logs stay
+	@tools/stack.sh remove $(BUILD)/run
+
 fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (30) each
 	@for f in $^; do n=$$(basename $$f _fuzz); mkdir -p $(BUILD)/corpus/$$n; \
 	    $$f -max_total_time=$(or $(FUZZ_SECONDS),30) $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
-.PHONY: format format-check tidy
-format: ## rewrite the sources in the house style
+.PHONY: format format-check tidy lint
+format: | deps-lint ## rewrite the sources in the house style
 	clang-format -i $(C_FILES)
 
-format-check: ## fail if `make format` would change anything
+format-check: | deps-lint ## fail if `make format` would change anything
 	clang-format --dry-run --Werror $(C_FILES)
 
 # One process per file: given several, clang-tidy 14 misreports va_start().
-tidy: $(SCRIPTS) ## clang-tidy; every finding is an error
+tidy: $(SCRIPTS) | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
 	@printf '%s\n' $(filter %.c,$(C_FILES)) | xargs -P $$(nproc) -I{} \
 	    clang-tidy --quiet {} -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
+
+lint: | deps-lint ## shellcheck, and the rule that common/ knows no daemon
+	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x
+	@! grep -nE '^#include "(producer|matcher|guardian|ctl|bench)/' common/*.[ch] || \
+	    { echo "common/ includes nothing from a daemon" >&2; exit 1; }
+
+# Packages by what needs them; tools/deps.sh knows which and why.
+DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-lint
+.PHONY: deps $(DEPS_GROUPS)
+deps: ## install every Debian package that any target needs
+	@tools/deps.sh $(DEPS_GROUPS:deps-%=%)
+$(DEPS_GROUPS): deps-%:
+	@tools/deps.sh $*
 
 .PHONY: install clean help
 install: all ## programs into $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-clean: ## remove every build directory
+clean: ## stop the stacks and remove every build directory
+	@for stack in build*/run build*/test-stack; do tools/stack.sh remove "$$stack"; done
 	rm -rf build build-address build-thread
 
 help: ## this list
