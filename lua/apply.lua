@@ -45,17 +45,30 @@ local function bad(text)
     error({bad = text})
 end
 
--- tonumber() takes ` 7 `, `0x10`, `1e3` and `nan`; this does not.
+-- tonumber() also takes ` 7 `, `0x10`, `1e3`, `nan` and `inf`.  The last two stop here; the others mean what they
+-- say, and are written back as plain digits.  A batch has few different numbers, so they are kept.
+local numbers = {}
 local function number(s)
-    if not s or #s > 16 or not find(s, '^%d+$') then
-        bad('not a number: ' .. tostring(s))
+    local n = numbers[s]
+    if not n then
+        n = tonumber(s)
+        if not n or not (n >= 0 and n < 9007199254740992) or n % 1 ~= 0 then
+            bad('not a number: ' .. tostring(s))
+        end
+        numbers[s] = n
     end
-    return tonumber(s)
+    return n
 end
 
 -- Concatenation would write 14 digits of a number; times and offsets may have 16.
+local texts = {}
 local function digits(n)
-    return format('%.0f', n)
+    local text = texts[n]
+    if not text then
+        text = format('%.0f', n)
+        texts[n] = text
+    end
+    return text
 end
 
 local log -- the state's numbers
@@ -134,9 +147,10 @@ local function format_orders(list)
     local out = {}
     for i = 1, #list do
         local o = list[i]
-        out[i] = concat({o.id, o.item_id, o.qty, o.state, o.reason, digits(o.due), o.offset, o.payments}, ' ')
+        out[i] = o.id .. ' ' .. o.item_id .. ' ' .. o.qty .. ' ' .. o.state .. ' ' .. o.reason .. ' ' .. digits(o.due) ..
+                 ' ' .. o.offset .. ' ' .. o.payments
     end
-    return concat(out, ';')
+    return out[2] and concat(out, ';') or out[1]
 end
 
 -- Reads fields of a hash into known, in as few calls as unpack() allows; missing ones become false.
@@ -709,8 +723,8 @@ local function check_commands()
         if not shape or not ARGV[at + 2 + shape[1]] then
             bad('command ' .. i .. ' is not one')
         end
-        local offset = number(ARGV[at + 1])
-        if offset <= last then
+        local offset = tonumber(ARGV[at + 1])
+        if not offset or offset <= last or not find(ARGV[at + 1], '^%d+$') then
             bad('offsets do not rise')
         end
         last, last_time = offset, math.max(last_time, number(ARGV[at + 2]))
@@ -752,7 +766,7 @@ local function run_commands()
         events = {}
         expire_due()
         RULE[letter](offset, unpack(ARGV, at + 3, at + 2 + size))
-        lines[i] = concat(events, ';')
+        lines[i] = events[2] and concat(events, ';') or events[1] or ''
         at = at + 3 + size
     end
 end
@@ -810,7 +824,7 @@ local function write_due(list)
     local args = {}
     for i = list.pushed_at, #list.pushed do
         local e = list.pushed[i]
-        args[#args + 1] = concat({digits(e.due), digits(e.offset), e.order_id, e.user}, ' ')
+        args[#args + 1] = digits(e.due) .. ' ' .. digits(e.offset) .. ' ' .. e.order_id .. ' ' .. e.user
         if #args >= CHUNK then
             call('RPUSH', list.key, unpack(args))
             args = {}
