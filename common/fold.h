@@ -22,6 +22,10 @@
 
 struct fold;
 
+enum {
+    FOLD_VALUE_MAX = 65536, /* bytes of any field's value: 64 orders of 8 payments each fit */
+};
+
 /* A raw record of the orders topic; key and value are borrowed. */
 struct fold_record {
     int64_t offset, timestamp;
@@ -44,7 +48,8 @@ void fold_destroy(struct fold *f);
 /*
  * Applies one record and appends its packed line (without newline) to line, which may be NULL.
  * Fails with ERR_FATAL, changing nothing, when the first record is not genesis, when the
- * state's rules number is not COMMAND_RULES, or when offset is not above the watermark.
+ * state's rules number is not COMMAND_RULES, when offset is not above the watermark, or when
+ * offset or timestamp is above COMMAND_TIME_MAX.
  */
 bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,
                 struct err *err) ATTR_MUSTCHECK;

@@ -22,6 +22,7 @@ libmariadb-dev-compat    -                                the MySQL client
 libjansson-dev           -                                JSON
 libssl-dev               -                                SHA-256 and HMAC
 libxxhash-dev            -                                the log's chain
+uthash-dev               /usr/include/uthash.h            the fold's hash tables
 LIST
         ;;
     unit)
