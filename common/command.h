@@ -24,6 +24,7 @@ enum {
     COMMAND_LIMIT_MAX = 1000, /* units per user and item */
     COMMAND_TOTAL_MAX = 1000000000,
     COMMAND_HOLD_MAX_MS = 604800000,
+    COMMAND_RULES_MAX = 1000000,
 };
 #define COMMAND_TIME_MAX  ((int64_t)9007199254740991)
 #define COMMAND_PRICE_MAX ((int64_t)1000000000000)
@@ -95,8 +96,9 @@ struct command {
 void command_parse(struct command *cmd, struct slice value, int partition, int partitions);
 
 /*
- * Writes cmd as JSON into out and returns its length, or 0 when it does not fit in size or cmd
- * is malformed.  command_parse() of the result gives cmd again.
+ * Writes cmd as JSON and a NUL into out and returns its length, or 0 when it does not fit in size
+ * or cmd is malformed or holds a value that its type may not have.  command_parse() of the result
+ * gives cmd again.
  */
 size_t command_format(const struct command *cmd, char *out, size_t size) ATTR_MUSTCHECK;
 

@@ -1,0 +1,335 @@
+/*
+ * Everything here decides where a record goes or what it is called, so a change of one bit moves
+ * orders between partitions or breaks the chain of every log in use.  The unit tests pin values
+ * that were computed elsewhere (Kafka's own murmur2 vectors, Python's hashlib, xxhsum).
+ *
+ * XXH_INLINE_ALL makes the hash part of this file: the streaming state's layout is not part of
+ * libxxhash's ABI, and records are short, where the call costs as much as the hash.
+ */
+#include "common/ids.h"
+
+#define XXH_INLINE_ALL
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/hex.h"
+
+enum {
+    UUID_BYTES = 16,
+    VERSION_AT = 14,      /* of the version digit in the text; the partition's three follow */
+    VARIANT_AT = 19,      /* of the variant digit */
+    RECORD_HEADER = 24,   /* offset, timestamp, two lengths */
+    RECORD_INLINE = 2048, /* records up to this size are hashed from one copy on the stack */
+};
+
+static bool is_item_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_' || c == '.';
+}
+
+static bool is_id_char(char c)
+{
+    return c >= '!' && c <= '~' && c != '"' && c != ',' && c != ';' && c != '\\';
+}
+
+bool ids_is_id(struct slice s)
+{
+    if (s.len == 0 || s.len > IDS_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_id_char(s.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Reads an item's suffix, what follows the '@'.  A number too large for any partition is
+ * well-formed and becomes IDS_PARTITIONS_MAX.
+ */
+static bool read_suffix(struct slice digits, int *partition)
+{
+    int n = 0;
+
+    if (digits.len == 0 || (digits.ptr[0] == '0' && digits.len > 1)) {
+        return false;
+    }
+    for (size_t i = 0; i < digits.len; i++) {
+        if (digits.ptr[i] < '0' || digits.ptr[i] > '9') {
+            return false;
+        }
+        n = n * 10 + (digits.ptr[i] - '0');
+        if (n > IDS_PARTITIONS_MAX) {
+            n = IDS_PARTITIONS_MAX;
+        }
+    }
+    *partition = n;
+    return true;
+}
+
+/* Checks the form of an item_id; *partition is what its suffix names, or -1 without one. */
+static bool read_item(struct slice s, int *partition)
+{
+    size_t i = 0;
+
+    if (s.len > IDS_MAX) {
+        return false;
+    }
+    while (i < s.len && is_item_char(s.ptr[i])) {
+        i++;
+    }
+    if (i == 0) {
+        return false;
+    }
+    if (i == s.len) {
+        *partition = -1;
+        return true;
+    }
+    return s.ptr[i] == '@' && read_suffix((struct slice){s.ptr + i + 1, s.len - i - 1}, partition);
+}
+
+bool ids_is_item(struct slice s)
+{
+    int partition;
+
+    return read_item(s, &partition);
+}
+
+static bool is_lower_hex(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f'))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ids_is_log(struct slice s)
+{
+    return s.len == IDS_LOG_LEN && is_lower_hex(s);
+}
+
+/* As org.apache.kafka.common.utils.Utils.murmur2(), so that any Kafka client can route. */
+static uint32_t murmur2(struct slice s)
+{
+    const uint32_t m = 0x5bd1e995;
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    uint32_t h = 0x9747b28cU ^ (uint32_t)s.len;
+    size_t left = s.len;
+
+    while (left >= 4) {
+        uint32_t k =
+            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+
+        k *= m;
+        k ^= k >> 24;
+        k *= m;
+        h *= m;
+        h ^= k;
+        p += 4;
+        left -= 4;
+    }
+    if (left > 0) {
+        for (size_t i = 0; i < left; i++) {
+            h ^= (uint32_t)p[i] << (8 * i);
+        }
+        h *= m;
+    }
+    h ^= h >> 13;
+    h *= m;
+    h ^= h >> 15;
+    return h;
+}
+
+int ids_route(struct slice item_id, int partitions)
+{
+    int partition;
+
+    if (partitions < 1 || !read_item(item_id, &partition)) {
+        return -1;
+    }
+    if (partition >= 0) {
+        return partition < partitions ? partition : -1;
+    }
+    return (int)((murmur2(item_id) & 0x7fffffffU) % (uint32_t)partitions);
+}
+
+static int hex_value(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+bool ids_parse_order(struct slice s, int *partition, bool *keyed)
+{
+    char version;
+
+    if (s.len != IDS_ORDER_LEN) {
+        return false;
+    }
+    for (size_t i = 0; i < IDS_ORDER_LEN; i++) {
+        const bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+        if (is_dash ? s.ptr[i] != '-' : !is_lower_hex((struct slice){s.ptr + i, 1})) {
+            return false;
+        }
+    }
+    version = s.ptr[VERSION_AT];
+    if ((version != '7' && version != '8') || (hex_value(s.ptr[VARIANT_AT]) & 0xc) != 0x8) {
+        return false;
+    }
+    if (partition != NULL) {
+        *partition = hex_value(s.ptr[VERSION_AT + 1]) << 8 | hex_value(s.ptr[VERSION_AT + 2]) << 4 |
+                     hex_value(s.ptr[VERSION_AT + 3]);
+    }
+    if (keyed != NULL) {
+        *keyed = version == '8';
+    }
+    return true;
+}
+
+/* Writes version, partition and variant over 16 bytes and formats them. */
+static void finish_order(char out[IDS_ORDER_LEN + 1], unsigned char uuid[UUID_BYTES],
+                         unsigned version, int partition)
+{
+    static const size_t GROUP_BYTES[] = {4, 2, 2, 2, 6};
+    const unsigned char *from = uuid;
+    char *to = out;
+
+    uuid[6] = (unsigned char)(version << 4 | ((unsigned)partition >> 8 & 0xf));
+    uuid[7] = (unsigned char)(partition & 0xff);
+    uuid[8] = (unsigned char)(0x80 | (uuid[8] & 0x3f));
+    for (size_t i = 0; i < sizeof(GROUP_BYTES) / sizeof(GROUP_BYTES[0]); i++) {
+        hex_encode(from, GROUP_BYTES[i], to); /* its NUL becomes the dash */
+        from += GROUP_BYTES[i];
+        to += 2 * GROUP_BYTES[i];
+        *to++ = '-';
+    }
+    out[IDS_ORDER_LEN] = '\0';
+}
+
+bool ids_order_unkeyed(char out[IDS_ORDER_LEN + 1], int partition, int64_t wall_ms)
+{
+    unsigned char uuid[UUID_BYTES];
+
+    if (RAND_bytes(uuid, sizeof(uuid)) != 1) {
+        out[0] = '\0';
+        return false;
+    }
+    for (size_t i = 0; i < 6; i++) {
+        uuid[i] = (unsigned char)((uint64_t)wall_ms >> (40 - 8 * i));
+    }
+    finish_order(out, uuid, 7, partition);
+    return true;
+}
+
+bool ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice user_id,
+                     struct slice item_id, struct slice key)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    const bool ok =
+        ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+        EVP_DigestUpdate(ctx, user_id.ptr, user_id.len) == 1 && EVP_DigestUpdate(ctx, "", 1) == 1 &&
+        EVP_DigestUpdate(ctx, item_id.ptr, item_id.len) == 1 && EVP_DigestUpdate(ctx, "", 1) == 1 &&
+        EVP_DigestUpdate(ctx, key.ptr, key.len) == 1 && EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    if (!ok) {
+        out[0] = '\0';
+        return false;
+    }
+    finish_order(out, digest, 8, partition);
+    return true;
+}
+
+static unsigned char *put_u64(unsigned char *p, uint64_t n)
+{
+    for (size_t i = 0; i < 8; i++) {
+        p[i] = (unsigned char)(n >> (8 * i));
+    }
+    return p + 8;
+}
+
+/* -1 for null; Kafka itself counts lengths in an int32. */
+static unsigned char *put_length(unsigned char *p, struct slice s)
+{
+    const uint32_t n = s.ptr == NULL ? UINT32_MAX : (uint32_t)s.len;
+
+    for (size_t i = 0; i < 4; i++) {
+        p[i] = (unsigned char)(n >> (8 * i));
+    }
+    return p + 4;
+}
+
+static unsigned char *put_bytes(unsigned char *p, struct slice s)
+{
+    if (s.len > 0) {
+        memcpy(p, s.ptr, s.len);
+    }
+    return p + s.len;
+}
+
+static uint64_t hash_long_record(const unsigned char *before_key, struct slice key,
+                                 const unsigned char *before_value, struct slice value)
+{
+    XXH3_state_t state;
+
+    /* None of these can fail: they do so for a NULL state or input only. */
+    (void)XXH3_64bits_reset(&state);
+    (void)XXH3_64bits_update(&state, before_key, RECORD_HEADER - 4);
+    if (key.len > 0) {
+        (void)XXH3_64bits_update(&state, key.ptr, key.len);
+    }
+    (void)XXH3_64bits_update(&state, before_value, 4);
+    if (value.len > 0) {
+        (void)XXH3_64bits_update(&state, value.ptr, value.len);
+    }
+    return XXH3_64bits_digest(&state);
+}
+
+uint64_t ids_record_hash(int64_t offset, int64_t timestamp, struct slice key, struct slice value)
+{
+    unsigned char bytes[RECORD_INLINE];
+    unsigned char *p = put_u64(bytes, (uint64_t)offset);
+
+    p = put_u64(p, (uint64_t)timestamp);
+    p = put_length(p, key);
+    if (key.len > RECORD_INLINE || value.len > RECORD_INLINE ||
+        RECORD_HEADER + key.len + value.len > RECORD_INLINE) {
+        (void)put_length(p, value);
+        return hash_long_record(bytes, key, p, value);
+    }
+    p = put_bytes(p, key);
+    p = put_length(p, value);
+    p = put_bytes(p, value);
+    return XXH3_64bits(bytes, (size_t)(p - bytes));
+}
+
+uint64_t ids_chain_start(struct slice log_id)
+{
+    return XXH3_64bits(log_id.ptr, log_id.len);
+}
+
+uint64_t ids_chain_next(uint64_t chain, uint64_t record_hash)
+{
+    unsigned char bytes[16];
+
+    (void)put_u64(put_u64(bytes, chain), record_hash);
+    return XXH3_64bits(bytes, sizeof(bytes));
+}
+
+void ids_hash_format(char out[IDS_HASH_LEN + 1], uint64_t hash)
+{
+    hex_encode_u64(hash, out);
+}
+
+bool ids_hash_parse(struct slice s, uint64_t *hash)
+{
+    return hex_decode_u64(s, hash);
+}
