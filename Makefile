@@ -93,7 +93,7 @@ $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
 
 .PHONY: check fuzz
 check: $(TESTS) ## unit tests only (T=text runs those whose name has it)
-	@fail=0; for t in $(if $(T),$(filter %$(T)%,$^),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
+	@fail=0; for t in $(if $(T),$(foreach t,$^,$(if $(findstring $(T),$t),$t)),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
 
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
@@ -114,7 +114,8 @@ down: ## stop all that runs on that stack and throw its data away; logs stay
 
 fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (30) each
 	@for f in $^; do n=$$(basename $$f _fuzz); mkdir -p $(BUILD)/corpus/$$n; \
-	    $$f -max_total_time=$(or $(FUZZ_SECONDS),30) $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
+	    dict=tests/fuzz/$$n.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
+	    $$f -max_total_time=$(or $(FUZZ_SECONDS),30) $$dict $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 .PHONY: format format-check tidy lint
 format: | deps-lint ## rewrite the sources in the house style
