@@ -56,6 +56,7 @@
 
 #include "common/attr.h"
 #include "common/err.h"
+#include "common/slice.h"
 
 enum conf_type {
     CONF_TYPE_END,
@@ -194,7 +195,7 @@ struct conf_kafka {
 
 struct conf;
 
-/* spec and settings are borrowed for the life of the object; settings is filled by conf_load(). */
+/* spec and settings are borrowed for the life of the object; settings gets its defaults here. */
 struct conf *conf_create(const struct conf_spec *spec, void *settings) ATTR_MUSTCHECK;
 
 /* Also ends the life of every string in the settings.  NULL is allowed. */
@@ -203,6 +204,13 @@ void conf_destroy(struct conf *c);
 /* Once.  What --help and the like print goes to stdout. */
 enum conf_next conf_load(struct conf *c, int argc, char *const *argv,
                          struct err *err) ATTR_MUSTCHECK;
+
+/*
+ * Takes the text of a file, as --config would; name stands in messages.  For tests and the fuzzer,
+ * before conf_load().
+ */
+bool conf_read_text(struct conf *c, const char *name, struct slice text,
+                    struct err *err) ATTR_MUSTCHECK;
 
 /* The words that are not flags; *count of them, NULL at the end. */
 const char *const *conf_arguments(const struct conf *c, size_t *count);

@@ -78,7 +78,8 @@ static void values_are_cut(void **state)
     assert_int_equal(strlen(strstr(last, "v=")), 2 + 256 + strlen(" n=1\n"));
     /* The cut falls inside the two-byte character, so the JSON text stays well-formed without it. */
     log_init("producer", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
-    memcpy(text + 255, "\xc3\xbc", 2);
+    text[255] = '\xc3';
+    text[256] = '\xbc';
     log_info("a.b", LOG_SLICE("v", ((struct slice){text, sizeof(text)})));
     assert_int_equal(strlen(strstr(last, "\"v\":")), 5 + 255 + strlen("\"}\n"));
 }
