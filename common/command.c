@@ -527,3 +527,24 @@ const char *command_detail_name(enum command_detail detail)
 {
     return DETAILS[detail];
 }
+
+struct slice command_key(const struct command *cmd)
+{
+    switch (cmd->type) {
+    case COMMAND_SALE:
+    case COMMAND_RESTOCK:
+    case COMMAND_ORDER:
+    case COMMAND_ARCHIVE:
+        return command_text(&cmd->item_id);
+    case COMMAND_PAY:
+    case COMMAND_CANCEL:
+        return slice_str(cmd->order_id);
+    case COMMAND_GENESIS:
+    case COMMAND_SET_RULES:
+    case COMMAND_TICK:
+    case COMMAND_MARK:
+    case COMMAND_MALFORMED:
+        break;
+    }
+    return (struct slice){NULL, 0};
+}

@@ -106,6 +106,9 @@ size_t command_format(const struct command *cmd, char *out, size_t size) ATTR_MU
 bool command_set_text(struct command_text *text, struct slice s) ATTR_MUSTCHECK;
 struct slice command_text(const struct command_text *text);
 
+/* The record key that docs/protocol.md section 3 gives cmd; ptr NULL for none.  Borrows from cmd. */
+struct slice command_key(const struct command *cmd);
+
 const char *command_type_name(enum command_type type);
 const char *command_action_name(enum command_action action);
 const char *command_detail_name(enum command_detail detail);
