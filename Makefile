@@ -60,7 +60,7 @@ $(LIBS): $(BUILD)/lib/%.a: $$(call objs,$$*)
 	$(AR) rcs $@ $^
 
 dir_of = $(lastword $(subst =, ,$(filter $1=%,$(PROGRAMS))))
-$(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter %/$$(call dir_of,$$*).a,$$(LIBS)) $(BUILD)/lib/common.a
+$(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter $(BUILD)/lib/$$(call dir_of,$$*).a,$$(LIBS)) $(BUILD)/lib/common.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
@@ -79,7 +79,13 @@ $(BUILD)/gen/%_lua.h: lua/%.lua tools/embed.sh
 	@mkdir -p $(@D)
 	tools/embed.sh $* $< >$@
 
-$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) deps-build
+# So is the schema, with the program that applies it.
+SCHEMA := $(BUILD)/gen/schema.h
+$(SCHEMA): $(sort $(wildcard schema/*.sql)) tools/embed-schema.sh
+	@mkdir -p $(@D)
+	tools/embed-schema.sh $(filter %.sql,$^) >$@
+
+$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) $(SCHEMA) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -125,7 +131,7 @@ format-check: | deps-lint ## fail if `make format` would change anything
 	clang-format --dry-run --Werror $(C_FILES)
 
 # One process per file: given several, clang-tidy 14 misreports va_start().
-tidy: $(SCRIPTS) | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
+tidy: $(SCRIPTS) $(SCHEMA) | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
 	@printf '%s\n' $(filter %.c,$(C_FILES)) | xargs -P $$(nproc) -I{} \
 	    clang-tidy --quiet {} -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
 

@@ -1,0 +1,334 @@
+/*
+ * A thin layer over Connector/C.  Its defaults are dangerous here: no timeouts at all, and a
+ * server-chosen sql_mode.  So each session sets what it needs and then reads it back.
+ *
+ * wait_timeout is short: a guardian that is frozen in the middle of a transaction would otherwise
+ * keep its row locks for eight hours.  The price is that an idle connection is closed by the
+ * server, so one that has rested is replaced before it is used.
+ */
+#include "guardian/db.h"
+
+#include <errmsg.h>
+#include <inttypes.h>
+#include <mysql.h>
+#include <mysqld_error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/xmalloc.h"
+
+enum {
+    WAIT_TIMEOUT_S = 60,
+    REST_MS = 30000,
+    LOCK_WAIT_S = 5,
+};
+
+struct db {
+    const struct db_settings *settings; /* borrowed */
+    enum db_session session;
+    MYSQL *mysql; /* NULL: not connected */
+    int64_t used_ms;
+    bool failed; /* only a rollback may follow */
+    unsigned error;
+};
+
+bool db_library_start(struct err *err)
+{
+    if (mysql_library_init(0, NULL, NULL) != 0) {
+        return err_set(err, ERR_FATAL, "mysql: the client library does not start");
+    }
+    return true;
+}
+
+void db_library_stop(void)
+{
+    mysql_library_end();
+}
+
+void db_thread_start(void)
+{
+    mysql_thread_init();
+}
+
+void db_thread_stop(void)
+{
+    mysql_thread_end();
+}
+
+struct db *db_create(const struct db_settings *settings, enum db_session session)
+{
+    struct db *db = xcalloc(1, sizeof(*db));
+
+    db->settings = settings;
+    db->session = session;
+    return db;
+}
+
+static void close_connection(struct db *db)
+{
+    if (db->mysql != NULL) {
+        mysql_close(db->mysql);
+        db->mysql = NULL;
+    }
+    db->failed = false;
+}
+
+void db_destroy(struct db *db)
+{
+    if (db != NULL) {
+        close_connection(db);
+        free(db);
+    }
+}
+
+enum err_kind db_classify(unsigned number)
+{
+    /* What the data or the schema is to blame for; everything else may pass. */
+    static const unsigned fatal[] = {
+        ER_DUP_ENTRY,
+        ER_BAD_NULL_ERROR,
+        ER_WARN_DATA_OUT_OF_RANGE,
+        ER_DATA_TOO_LONG,
+        ER_NO_SUCH_TABLE,
+        ER_BAD_FIELD_ERROR,
+        ER_PARSE_ERROR,
+        WARN_DATA_TRUNCATED,
+        ER_NO_REFERENCED_ROW_2,
+        ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
+        3819, /* ER_CHECK_CONSTRAINT_VIOLATED of MySQL */
+        4025, /* ER_CONSTRAINT_FAILED of MariaDB */
+    };
+
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++) {
+        if (number == fatal[i]) {
+            return ERR_FATAL;
+        }
+    }
+    return ERR_RETRY;
+}
+
+static bool fail(struct db *db, const char *what, struct err *err)
+{
+    db->failed = true;
+    db->error = mysql_errno(db->mysql);
+    return err_set(err, db_classify(db->error), "mysql: %s: %s (%u)", what, mysql_error(db->mysql),
+                   db->error);
+}
+
+unsigned db_error(const struct db *db)
+{
+    return db->error;
+}
+
+/* What the session must be like, read back. */
+struct session_check {
+    bool has_strict_mode, has_isolation, has_autocommit_off;
+    const char *isolation; /* wanted */
+};
+
+static bool check_variable(const struct slice *columns, unsigned n, void *arg)
+{
+    struct session_check *check = arg;
+    const char *name = columns[0].ptr;
+    const char *value = n > 1 && columns[1].ptr != NULL ? columns[1].ptr : "";
+
+    if (strcmp(name, "sql_mode") == 0) {
+        check->has_strict_mode = strstr(value, "STRICT_ALL_TABLES") != NULL;
+    } else if (strcmp(name, "autocommit") == 0) {
+        check->has_autocommit_off = strcmp(value, "OFF") == 0;
+    } else {
+        /* tx_isolation of MariaDB, transaction_isolation of MySQL. */
+        check->has_isolation = strcmp(value, check->isolation) == 0;
+    }
+    return true;
+}
+
+static bool prepare_session(struct db *db, struct err *err)
+{
+    bool is_write = db->session == DB_SESSION_WRITE;
+    struct session_check check = {.isolation = is_write ? "READ-COMMITTED" : "REPEATABLE-READ"};
+    char sql[256];
+    int n =
+        snprintf(sql, sizeof(sql),
+                 "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit "
+                 "= 0, innodb_lock_wait_timeout = %d, wait_timeout = %d, time_zone = '+00:00'",
+                 LOCK_WAIT_S, is_write ? WAIT_TIMEOUT_S : 28800);
+
+    if (!db_exec(db, (struct slice){sql, (size_t)n}, NULL, err)) {
+        return false;
+    }
+    n = snprintf(sql, sizeof(sql), "SET SESSION TRANSACTION ISOLATION LEVEL %s",
+                 is_write ? "READ COMMITTED" : "REPEATABLE READ");
+    if (!db_exec(db, (struct slice){sql, (size_t)n}, NULL, err) ||
+        !db_query(db,
+                  SLICE_LIT("SHOW SESSION VARIABLES WHERE Variable_name IN ('sql_mode', "
+                            "'autocommit', 'tx_isolation', 'transaction_isolation')"),
+                  check_variable, &check, err)) {
+        return false;
+    }
+    if (!check.has_strict_mode || !check.has_isolation || !check.has_autocommit_off) {
+        return err_set(err, ERR_FATAL,
+                       "mysql: the session does not keep sql_mode, isolation and autocommit");
+    }
+    return true;
+}
+
+bool db_connect(struct db *db, struct err *err)
+{
+    const struct db_settings *s = db->settings;
+    unsigned timeout_s = (unsigned)((s->timeout_ms + 999) / 1000);
+    unsigned tcp = MYSQL_PROTOCOL_TCP; /* "localhost" would mean a socket file */
+    my_bool off = 0;
+
+    if (db->failed) {
+        db_rollback(db);
+    }
+    if (db->mysql != NULL && clock_mono_ms() - db->used_ms < REST_MS) {
+        return true;
+    }
+    close_connection(db);
+    db->error = 0;
+    db->mysql = mysql_init(NULL);
+    if (db->mysql == NULL) {
+        return err_set(err, ERR_RETRY, "mysql: no memory for a connection");
+    }
+    mysql_options(db->mysql, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s);
+    mysql_options(db->mysql, MYSQL_OPT_READ_TIMEOUT, &timeout_s);
+    mysql_options(db->mysql, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s);
+    mysql_options(db->mysql, MYSQL_OPT_PROTOCOL, &tcp);
+    mysql_options(db->mysql, MYSQL_OPT_RECONNECT, &off);
+    mysql_options(db->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    if (mysql_real_connect(db->mysql, s->host, s->user, s->password, s->database, (unsigned)s->port,
+                           NULL, 0) == NULL) {
+        bool rc = fail(db, "connect", err);
+
+        close_connection(db);
+        return rc;
+    }
+    db->used_ms = clock_mono_ms();
+    if (!prepare_session(db, err)) {
+        close_connection(db);
+        return false;
+    }
+    return true;
+}
+
+static bool usable(struct db *db, struct err *err)
+{
+    if (db->mysql == NULL) {
+        return err_set(err, ERR_RETRY, "mysql: not connected");
+    }
+    if (db->failed) {
+        return err_set(err, ERR_RETRY, "mysql: the transaction has failed before");
+    }
+    db->error = 0;
+    return true;
+}
+
+bool db_exec(struct db *db, struct slice sql, int64_t *affected, struct err *err)
+{
+    if (!usable(db, err)) {
+        return false;
+    }
+    if (mysql_real_query(db->mysql, sql.ptr, sql.len) != 0) {
+        return fail(db, "statement", err);
+    }
+    db->used_ms = clock_mono_ms();
+    if (affected != NULL) {
+        *affected = (int64_t)mysql_affected_rows(db->mysql);
+    }
+    return true;
+}
+
+/* Rows are streamed: a reader of millions must not hold them all. */
+bool db_query(struct db *db, struct slice sql, db_row_fn *row, void *arg, struct err *err)
+{
+    enum { COLUMNS_MAX = 24 };
+    struct slice columns[COLUMNS_MAX];
+    MYSQL_RES *result;
+    MYSQL_ROW values;
+    unsigned n;
+
+    if (!usable(db, err)) {
+        return false;
+    }
+    if (mysql_real_query(db->mysql, sql.ptr, sql.len) != 0) {
+        return fail(db, "query", err);
+    }
+    result = mysql_use_result(db->mysql);
+    if (result == NULL) {
+        return fail(db, "query", err);
+    }
+    n = mysql_num_fields(result);
+    n = n < COLUMNS_MAX ? n : COLUMNS_MAX;
+    while ((values = mysql_fetch_row(result)) != NULL) {
+        const unsigned long *lengths = mysql_fetch_lengths(result);
+
+        for (unsigned i = 0; i < n; i++) {
+            columns[i] = (struct slice){values[i], values[i] == NULL ? 0 : lengths[i]};
+        }
+        if (!row(columns, n, arg)) {
+            break;
+        }
+    }
+    if (values == NULL && mysql_errno(db->mysql) != 0) {
+        bool rc = fail(db, "reading rows", err);
+
+        mysql_free_result(result);
+        return rc;
+    }
+    mysql_free_result(result);
+    db->used_ms = clock_mono_ms();
+    return true;
+}
+
+static bool take_number(const struct slice *columns, unsigned n, void *arg)
+{
+    int64_t *out = arg;
+    int64_t value;
+
+    if (n > 0 && columns[0].ptr != NULL && slice_to_i64(columns[0], INT64_MIN, INT64_MAX, &value)) {
+        *out = value;
+    }
+    return true;
+}
+
+bool db_query_i64(struct db *db, const char *sql, int64_t fallback, int64_t *out, struct err *err)
+{
+    *out = fallback;
+    return db_query(db, slice_str(sql), take_number, out, err);
+}
+
+bool db_commit(struct db *db, struct err *err)
+{
+    if (!usable(db, err)) {
+        return false;
+    }
+    if (mysql_commit(db->mysql) != 0) {
+        return fail(db, "commit", err);
+    }
+    db->used_ms = clock_mono_ms();
+    return true;
+}
+
+/* A server that has become read-only has been replaced: the next connection finds the new one. */
+static bool is_gone(unsigned error)
+{
+    return (error >= CR_MIN_ERROR && error <= CR_MAX_ERROR) ||
+           error == ER_OPTION_PREVENTS_STATEMENT || error == ER_READ_ONLY_MODE;
+}
+
+void db_rollback(struct db *db)
+{
+    if (db->mysql == NULL) {
+        db->failed = false;
+        return;
+    }
+    if (is_gone(db->error) || mysql_rollback(db->mysql) != 0) {
+        close_connection(db);
+        return;
+    }
+    db->failed = false;
+}

@@ -1,0 +1,82 @@
+/*
+ * seckill-guardian: the daemon, and the commands that look after the record.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/conf.h"
+#include "common/daemon.h"
+#include "common/log.h"
+#include "guardian/db.h"
+#include "guardian/migrate.h"
+#include "guardian/settings.h"
+
+static int migrate(const struct settings *settings)
+{
+    struct db_settings where = settings_db(settings);
+    struct db *db = db_create(&where, DB_SESSION_WRITE);
+    struct err err = {0};
+    int applied = 0;
+    bool ok = migrate_run(db, &applied, &err);
+
+    db_destroy(db);
+    if (!ok) {
+        log_error("schema.refused", LOG_ERR(&err));
+        return DAEMON_EXIT_START;
+    }
+    log_info("schema.current", LOG_INT("version", migrate_version()), LOG_INT("applied", applied));
+    return DAEMON_EXIT_OK;
+}
+
+static const struct command_row {
+    const char *name;
+    int (*run)(const struct settings *settings);
+} commands[] = {
+    {"migrate", migrate},
+};
+
+static int run_command(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(settings);
+        }
+    }
+    (void)fprintf(stderr, "seckill-guardian: there is no command %s; see --help\n", name);
+    return DAEMON_EXIT_START;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct conf *conf = conf_create(&settings_spec, &settings);
+    struct err err = {0};
+    const char *const *words;
+    size_t n_words;
+    int status = DAEMON_EXIT_START;
+
+    switch (conf_load(conf, argc, argv, &err)) {
+    case CONF_RUN:
+        break;
+    case CONF_DONE:
+        conf_destroy(conf);
+        return DAEMON_EXIT_OK;
+    case CONF_WRONG:
+        (void)fprintf(stderr, "seckill-guardian: %s\n", err.text);
+        conf_destroy(conf);
+        return DAEMON_EXIT_START;
+    }
+    log_init("guardian", (enum log_level)settings.log.level, (enum log_format)settings.log.format);
+    words = conf_arguments(conf, &n_words);
+    if (n_words > 1) {
+        (void)fprintf(stderr, "seckill-guardian: one command at a time; see --help\n");
+    } else if (!db_library_start(&err)) {
+        log_error("program.failed", LOG_ERR(&err));
+    } else {
+        status = n_words == 1 ? run_command(&settings, words[0]) : DAEMON_EXIT_START;
+        db_library_stop();
+    }
+    log_flush();
+    conf_destroy(conf);
+    return status;
+}

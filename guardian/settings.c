@@ -1,0 +1,78 @@
+#include "guardian/settings.h"
+
+static const struct conf_option own[] = {
+    CONF_STRING(
+        "group-id", struct settings, group_id, "seckill-guardian", NULL,
+        "Consumer group that shares the partitions among guardians; it keeps no positions."),
+    CONF_TEXT("instance-id", struct settings, instance_id, "", NULL,
+              "Name of this process in the group, for restarts without a rebalance; empty: none."),
+    CONF_MS("session-timeout", struct settings, session_timeout_ms, "10s", 1000, 300000,
+            "How long the group waits for a guardian that is silent."),
+    CONF_INT("batch-rows", struct settings, batch_rows, 5000, 1, 100000,
+             "Events per transaction, about; twice as many may wait per partition."),
+    CONF_MS("batch-linger", struct settings, linger_ms, "10ms", 0, 10000,
+            "How long a transaction waits for company."),
+    CONF_INT("workers-max", struct settings, workers_max, 16, 4, 256,
+             "Most writer threads, each with a connection to MySQL; there are at least 4."),
+    CONF_MS("probe-after", struct settings, probe_ms, "2s", 50, 600000,
+            "Silence of a partition after which Redis is asked whether an outcome is missing."),
+    CONF_MS("mysql-timeout", struct settings, mysql_timeout_ms, "20s", 1000, 600000,
+            "Longest wait for MySQL to connect or to answer."),
+    CONF_MS("redis-timeout", struct settings, redis_timeout_ms, "5s", 100, 600000,
+            "Longest wait for Redis to connect or to answer."),
+    CONF_MS("drain-timeout", struct settings, drain_ms, "30s", 100, 3600000,
+            "Longest time between the first signal and the end."),
+    CONF_ARG_BOOL("json", struct settings, json,
+                  "reconcile, verify: the result as one JSON object."),
+    CONF_ARG_BOOL("quiet", struct settings, quiet,
+                  "reconcile, verify: print only what is wrong; for crontab."),
+    {.name = "timeout",
+     .type = CONF_TYPE_MS,
+     .is_argument = true,
+     .offset = CONF_FIELD(struct settings, timeout_ms, int64_t),
+     .fallback = "60s",
+     .min = 100,
+     .max = 86400000,
+     .help = "reconcile, verify: longest wait for Kafka, Redis and MySQL to come to a position."},
+    CONF_ARG_STRING("prometheus", struct settings, prometheus, "",
+                    "reconcile: also write the result to this file, for node_exporter."),
+    CONF_OPTIONS_END,
+};
+
+static const struct conf_group groups[] = {
+    {options_log, offsetof(struct settings, log)},
+    {options_kafka, offsetof(struct settings, kafka)},
+    {options_redis, offsetof(struct settings, redis)},
+    {options_mysql, offsetof(struct settings, mysql)},
+    {options_metrics, offsetof(struct settings, metrics)},
+    {own, 0},
+    {NULL, 0},
+};
+
+const struct conf_spec settings_spec = {
+    .program = "guardian",
+    .binary = "seckill-guardian",
+    .summary = "keeps the record of every order in MySQL, and finds disagreement with Redis",
+    .usage =
+        "  seckill-guardian               the daemon: outcomes into MySQL, exactly once\n"
+        "  seckill-guardian migrate       brings the database's schema up to this build's\n"
+        "  seckill-guardian reconcile     compares Redis and MySQL while traffic runs\n"
+        "  seckill-guardian verify        refolds the log and compares Redis and MySQL with it\n"
+        "\n"
+        "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
+        "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.\n",
+    .groups = groups,
+    .family = &options_family,
+};
+
+struct db_settings settings_db(const struct settings *settings)
+{
+    return (struct db_settings){
+        .host = settings->mysql.host,
+        .user = settings->mysql.user,
+        .password = settings->mysql.password,
+        .database = settings->mysql.database,
+        .port = (int)settings->mysql.port,
+        .timeout_ms = settings->mysql_timeout_ms,
+    };
+}

@@ -1,0 +1,44 @@
+/*
+ * settings.h - the guardian's options, the same table for the daemon and its commands.
+ */
+#ifndef GUARDIAN_SETTINGS_H
+#define GUARDIAN_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/options.h"
+#include "guardian/db.h"
+
+struct settings {
+    struct options_log log;
+    struct options_kafka kafka;
+    struct options_redis redis;
+    struct options_mysql mysql;
+    struct options_metrics metrics;
+
+    const char *group_id;
+    const char *instance_id;
+    int64_t session_timeout_ms;
+    int64_t batch_rows;
+    int64_t linger_ms;
+    int64_t workers_max;
+    int64_t probe_ms;
+    int64_t mysql_timeout_ms;
+    int64_t redis_timeout_ms;
+    int64_t drain_ms;
+
+    /* Words of the commands. */
+    bool json;
+    bool quiet;
+    int64_t timeout_ms;
+    const char *prometheus;
+};
+
+extern const struct conf_spec settings_spec;
+
+/* Where MySQL is; borrows from settings. */
+struct db_settings settings_db(const struct settings *settings);
+
+#endif /* GUARDIAN_SETTINGS_H */
