@@ -11,7 +11,7 @@
 #
 # A server of your own is used in the place of ours when start finds its address:
 #   KAFKA_BROKERS=host:port[,...]
-#   REDIS_HOST=host [REDIS_PORT=6379]
+#   REDIS_HOST=host [REDIS_PORT=6379 REDIS_PASSWORD=...]
 #   MYSQL_HOST=host MYSQL_PASSWORD=... [MYSQL_PORT=3306 MYSQL_USER=seckill MYSQL_DATABASE=seckill]
 # KAFKA_JARS names a directory with Kafka's jars (or where they shall go).
 set -euo pipefail
@@ -22,7 +22,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 parts=(kafka redis mysql)
 deadline_s=${STACK_DEADLINE_S:-90}
 
-# Whose servers.  $stack/own holds the addresses that start was given; a part is external if its
+# Whose servers.  $stack/settings holds the addresses that start was given; a part is external if its
 # address is there.
 
 is_external() { # PART
@@ -39,14 +39,16 @@ named_by_user() { # PART VALUE
     [[ -n $2 ]] && { [[ -z ${SECKILL_STACK:-} ]] || [[ " ${SECKILL_EXTERNAL:-} " == *" $1 "* ]]; }
 }
 
-note_own_servers() {
+note_settings() {
     {
+        assign partitions "${SECKILL_PARTITIONS:-4}"
         if named_by_user kafka "${KAFKA_BROKERS:-}"; then
             assign own_kafka "$KAFKA_BROKERS"
         fi
         if named_by_user redis "${REDIS_HOST:-}"; then
             assign own_redis "$REDIS_HOST"
             assign own_redis_port "${REDIS_PORT:-6379}"
+            assign own_redis_password "${REDIS_PASSWORD:-}"
         fi
         if named_by_user mysql "${MYSQL_HOST:-}"; then
             [[ -n ${MYSQL_PASSWORD:-} ]] || die "MYSQL_HOST is set, so MYSQL_PASSWORD is needed too"
@@ -56,7 +58,7 @@ note_own_servers() {
             assign own_mysql_password "$MYSQL_PASSWORD"
             assign own_mysql_database "${MYSQL_DATABASE:-seckill}"
         fi
-    } >"$stack/own"
+    } >"$stack/settings"
     load_state
     local part
     for part in "${parts[@]}"; do
@@ -67,9 +69,10 @@ note_own_servers() {
 }
 
 load_state() {
+    partitions=4
     unset own_kafka own_redis own_mysql
     # shellcheck disable=SC1091
-    [[ ! -e $stack/own ]] || . "$stack/own"
+    [[ ! -e $stack/settings ]] || . "$stack/settings"
     if [[ ! -e $stack/secrets ]]; then
         {
             assign mysql_password "$(random_hex 16)"
@@ -99,6 +102,7 @@ port_or_none() {
 
 publish_env() {
     local part external=()
+    [[ -e $stack/settings ]] || return 0
     for part in "${parts[@]}"; do
         ! is_external "$part" || external+=("$part")
     done
@@ -108,11 +112,17 @@ publish_env() {
         assign KAFKA_BROKERS "$brokers"
         assign REDIS_HOST "$redis_host"
         assign REDIS_PORT "$redis_port"
+        [[ -z ${own_redis_password:-} ]] || assign REDIS_PASSWORD "$own_redis_password"
         assign MYSQL_HOST "$mysql_host"
         assign MYSQL_PORT "$mysql_port"
         assign MYSQL_USER "$mysql_user"
         assign MYSQL_PASSWORD "$mysql_password"
         assign MYSQL_DATABASE "$mysql_database"
+        # One broker; and ports that the next process may not share are chosen by the kernel.
+        assign SECKILL_REPLICAS_MIN 1
+        assign SECKILL_PARTITIONS "$partitions"
+        assign SECKILL_LISTEN 127.0.0.1:0
+        assign SECKILL_METRICS_LISTEN 127.0.0.1:0
         assign SECKILL_JWT_SECRET "${jwt_secret:?}"
         for part in "${parts[@]}"; do
             ! is_external "$part" || continue
@@ -241,10 +251,10 @@ launch_kafka() {
 
 # Metadata without a broker in it comes from one that is still fenced.
 ready_kafka() {
-    kcat -L -b "$brokers" -m 2 2>/dev/null | grep -q '^ *broker [0-9]'
+    timeout 5 kcat -L -b "$brokers" -m 2 2>/dev/null | grep -q '^ *broker [0-9]'
 }
 
-# Redis.
+# Redis.  Each question has its own deadline: on a taken port a stranger may accept and stay silent.
 
 prepare_redis() {
     need redis redis-server redis-server && need redis redis-cli redis-tools || return 1
@@ -270,7 +280,7 @@ launch_redis() {
 }
 
 redis_cli() {
-    redis-cli -h "$redis_host" -p "$redis_port" "$@" 2>/dev/null
+    REDISCLI_AUTH=${own_redis_password:-} timeout 2 redis-cli -h "$redis_host" -p "$redis_port" "$@" 2>/dev/null
 }
 
 ready_redis() {
@@ -293,10 +303,11 @@ GRANT ALL ON \`seckill%\`.* TO seckill@localhost;
 SQL
     [[ ! -e $stack/mysql/formatted ]] || return 0
     rm -rf "$stack/mysql/data"
-    # Administration is for the user who started it, through the socket.
-    if ! mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$stack/mysql/data" \
+    # Administration is for the user who started it, through the socket.  A relative directory,
+    # because the program does not quote it.
+    if ! (cd "$stack/mysql" && mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data \
         --auth-root-socket-user="$(id -un)" --skip-name-resolve --skip-test-db \
-        --innodb-use-native-aio=0 --innodb-log-file-size=64M >"$stack/log/mysql.log" 2>&1; then
+        --innodb-use-native-aio=0 --innodb-log-file-size=64M) >"$stack/log/mysql.log" 2>&1; then
         complain "mysql's data directory cannot be made; the end of $stack/log/mysql.log:"
         tail -n 20 "$stack/log/mysql.log" >&2
         return 1
@@ -315,7 +326,7 @@ launch_mysql() {
 }
 
 ready_mysql() {
-    [[ $(MYSQL_PWD=$mysql_password mariadb --no-defaults --connect-timeout=3 --batch --skip-column-names \
+    [[ $(MYSQL_PWD=$mysql_password timeout 5 mariadb --no-defaults --connect-timeout=3 --batch --skip-column-names \
         -h "$mysql_host" -P "$mysql_port" -u "$mysql_user" -D "$mysql_database" \
         -e 'SELECT 1' 2>/dev/null) == 1 ]]
 }
@@ -364,7 +375,7 @@ stop_part() { # PART SIGNAL SECONDS
 
 start_all() {
     local part failed=0 started=() jobs=()
-    note_own_servers
+    note_settings
     for part in "${parts[@]}"; do
         is_external "$part" || runs "$part" || started+=("$part")
     done
@@ -462,7 +473,7 @@ main() {
         ;;
     remove)
         stop_everything KILL
-        rm -rf "$stack/kafka" "$stack/redis" "$stack/mysql" "$stack/own" "$stack/secrets" \
+        rm -rf "$stack/kafka" "$stack/redis" "$stack/mysql" "$stack/settings" "$stack/secrets" \
             "$stack/ports" "$stack/env" "$stack/env.d" "$stack/pid"
         ;;
     status)

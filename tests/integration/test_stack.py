@@ -1,0 +1,268 @@
+"""tools/stack.sh: the ground that every other test stands on."""
+
+import os
+import signal
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+import pymysql
+import pytest
+import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from lib.stack import ROOT, Stack, ToolError, clean_environ, read_env
+from lib.wait import wait_until
+
+PARTS = ("kafka", "redis", "mysql")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two stacks that were started at the same moment; a space in the path is allowed."""
+    stacks = [Stack(tmp_path_factory.mktemp("a stack")) for _ in range(2)]
+    starts = [
+        subprocess.Popen([ROOT / "tools/stack.sh", "start", s.dir], env=clean_environ()) for s in stacks
+    ]
+    try:
+        assert [p.wait(timeout=180) for p in starts] == [0, 0]
+        yield stacks
+    finally:
+        for s in stacks:
+            s.remove()
+
+
+def kafka_put(env, topic, value):
+    failures = []
+    producer = Producer({"bootstrap.servers": env["KAFKA_BROKERS"], "acks": "all"})
+    producer.produce(topic, value, on_delivery=lambda err, _: err and failures.append(err))
+    assert producer.flush(30) == 0 and not failures
+
+
+def kafka_first(env, topic):
+    consumer = Consumer({"bootstrap.servers": env["KAFKA_BROKERS"], "group.id": "unused"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    try:
+        return wait_until(lambda: consumer.poll(0.2), 30, "the record").value()
+    finally:
+        consumer.close()
+
+
+def make_topic(env):
+    name = f"t-{uuid.uuid4()}"
+    admin = AdminClient({"bootstrap.servers": env["KAFKA_BROKERS"]})
+    for future in admin.create_topics([NewTopic(name, 1, 1)]).values():
+        future.result(timeout=30)
+    return name
+
+
+def redis_of(env):
+    return redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]))
+
+
+def mysql_of(env):
+    return pymysql.connect(
+        host=env["MYSQL_HOST"],
+        port=int(env["MYSQL_PORT"]),
+        user=env["MYSQL_USER"],
+        password=env["MYSQL_PASSWORD"],
+        database=env["MYSQL_DATABASE"],
+        autocommit=True,
+    )
+
+
+def query(env, sql):
+    with mysql_of(env) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def test_env_file_is_for_shells_and_only_for_its_owner(stack):
+    path = stack.dir / "env"
+    assert path.stat().st_mode & 0o077 == 0
+    # Sourced by a shell it says the same as read by our own reader.
+    script = f'set -aeu; . "{path}"; env -0'
+    output = subprocess.run(["sh", "-c", script], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True)
+    seen = dict(pair.split("=", 1) for pair in output.stdout.decode().split("\0") if pair)
+    assert {name: seen.get(name) for name in stack.env} == stack.env
+    for part in PARTS:
+        os.kill(int(seen[f"{part.upper()}_PID"]), 0)
+
+
+def test_redis_is_set_up_not_to_lose_or_evict(stack):
+    config = redis_of(stack.env).config_get
+    assert config("appendonly") == {"appendonly": "yes"}
+    assert config("appendfsync") == {"appendfsync": "everysec"}
+    assert config("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_mysql_account_is_no_administrator(stack):
+    assert query(stack.env, "SELECT CURRENT_USER()") == (("seckill@127.0.0.1",),)
+    with pytest.raises(pymysql.err.OperationalError):
+        query(stack.env, "CREATE USER intruder@localhost")
+
+
+def test_start_again_changes_nothing(stack):
+    before = stack.env
+    stack.start()
+    assert stack.env == before
+    assert stack.status() == dict.fromkeys(PARTS, "running")
+
+
+def test_start_leaves_nobody_waiting_for_its_descriptors(two):
+    """A pipe or lock that a server kept open would hang whoever waits for its end, make -j too."""
+    one = two[0]
+    one.kill("redis")
+    read_end, write_end = os.pipe()
+    try:
+        # Returns only when nobody has our stdout or stderr any more.
+        done = subprocess.run(
+            [ROOT / "tools/stack.sh", "start", one.dir],
+            env=clean_environ(),
+            capture_output=True,
+            pass_fds=[write_end],
+            timeout=60,
+            check=True,
+        )
+        os.close(write_end)
+        os.set_blocking(read_end, False)
+        assert os.read(read_end, 1) == b"", "a server has the caller's other descriptors"
+    finally:
+        os.close(read_end)
+    assert done.stdout == b"" and done.stderr == b"", "quiet when nobody looks"
+    for pid in one.processes():
+        files = [os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir()]
+        assert str(one.dir / ".lock") not in files
+
+
+def test_two_stacks_share_nothing(two):
+    one, other = (s.env for s in two)
+    for name in ("KAFKA_BROKERS", "REDIS_PORT", "MYSQL_PORT", "MYSQL_PASSWORD", "SECKILL_JWT_SECRET"):
+        assert one[name] != other[name]
+    topic = make_topic(one)
+    assert topic in AdminClient({"bootstrap.servers": one["KAFKA_BROKERS"]}).list_topics(timeout=10).topics
+    assert topic not in AdminClient({"bootstrap.servers": other["KAFKA_BROKERS"]}).list_topics(timeout=10).topics
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_kill_9_and_restart_keeps_port_and_data(two, part):
+    env = two[0].env
+    topic = make_topic(env)
+    key = str(uuid.uuid4())
+    kafka_put(env, topic, key)
+    redis_of(env).set(key, "kept")
+    table = "t_" + key.replace("-", "_")
+    query(env, f"CREATE TABLE {table} (v INT) AS SELECT 7 AS v")
+
+    two[0].kill(part)
+    assert two[0].status()[part] == "stopped"
+    two[0].restart(part)
+
+    after = two[0].env
+    pid = f"{part.upper()}_PID"
+    assert after[pid] != env[pid]
+    assert {k: v for k, v in after.items() if k != pid} == {k: v for k, v in env.items() if k != pid}
+    assert kafka_first(after, topic) == key.encode()
+    assert redis_of(after).get(key) == b"kept"
+    assert query(after, f"SELECT v FROM {table}") == ((7,),)
+
+
+def test_a_stopped_server_can_be_told_to_go_on(two):
+    client = redis.Redis("127.0.0.1", int(two[0].env["REDIS_PORT"]), socket_timeout=0.3)
+    two[0].kill("redis", signal.SIGSTOP)
+    with pytest.raises(redis.exceptions.TimeoutError):
+        client.ping()
+    two[0].kill("redis", signal.SIGCONT)
+    wait_until(client.ping, 5, "an answer")
+
+
+def test_named_ports_are_kept_and_differ(two):
+    ports = [s.port(name) for s in two for name in ("one", "two")]
+    assert len(set(ports)) == 4
+    assert two[0].port("one") == ports[0]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", ports[0]))
+
+
+def test_own_servers_are_used_and_left_alone(two, tmp_path):
+    names = ("KAFKA_BROKERS", "REDIS_HOST", "REDIS_PORT", "MYSQL_HOST", "MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD")
+    theirs = two[1].env
+    guest = Stack(tmp_path / "guest", given={name: theirs[name] for name in names})
+    with guest:
+        assert guest.status() == dict.fromkeys(PARTS, "yours")
+        assert guest.processes() == {}
+        assert {name: guest.env[name] for name in names} == {name: theirs[name] for name in names}
+        with pytest.raises(ToolError, match="redis is yours"):
+            guest.kill("redis")
+    assert two[1].status() == dict.fromkeys(PARTS, "running")
+
+
+def test_a_sourced_env_file_names_no_own_servers(two, tmp_path):
+    """Whoever sourced a stack's env file and starts another stack wants servers of its own."""
+    second = Stack(tmp_path / "second", given=two[1].env)
+    with second:
+        assert second.env["REDIS_PORT"] != two[1].env["REDIS_PORT"]
+        assert second.status() == dict.fromkeys(PARTS, "running")
+
+
+def test_an_own_server_that_does_not_answer_is_named(tmp_path, two):
+    guest = Stack(
+        tmp_path / "guest", given={"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(two[0].port("nobody"))}
+    )
+    with pytest.raises(ToolError, match="no Redis answers at REDIS_HOST=127.0.0.1"):
+        guest.start()
+    assert guest.processes() == {}
+
+
+def test_what_cannot_be_had_is_said_with_the_way_out(tmp_path):
+    """No jars and no Maven: the message names the part and the variable that replaces it."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for directory in ("/usr/bin", "/bin", "/usr/sbin"):
+        for name in os.listdir(directory):
+            if name != "mvn" and not (tools / name).exists():
+                (tools / name).symlink_to(f"{directory}/{name}")
+    given = {"PATH": str(tools), "KAFKA_JARS": str(tmp_path / "no-jars")}
+    broken = Stack(tmp_path / "stack", given=given)
+    with pytest.raises(ToolError) as error:
+        broken.start()
+    assert "there is no mvn here (Debian package maven" in str(error.value)
+    assert "set KAFKA_BROKERS=host:port" in str(error.value)
+    assert broken.processes() == {}
+
+
+def test_a_server_that_dies_at_its_start_shows_its_log(two):
+    """A port that is taken meanwhile: the log's end tells, and nothing half started stays."""
+    one = two[0]
+    port = int(one.env["REDIS_PORT"])
+    one.kill("redis")
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", port))
+        thief.listen()
+        with pytest.raises(ToolError, match="(?s)redis ended while it started.*Address already in use"):
+            one.restart("redis")
+    one.restart("redis")
+    assert one.status() == dict.fromkeys(PARTS, "running")
+
+
+def test_stop_ends_everything_also_after_a_crash(two):
+    """Pid files lost, a server killed, another stopped: stop finds what runs by itself."""
+    one = two[0]
+    env = one.env
+    one.kill("kafka")
+    one.kill("mysql", signal.SIGSTOP)
+    for file in (one.dir / "pid").iterdir():
+        file.unlink()
+    assert len(one.processes()) == 2
+    one.stop()
+    assert one.processes() == {}
+    one.stop()
+    # The data is still there, and so are the ports.
+    one.start()
+    assert {k: v for k, v in one.env.items() if not k.endswith("_PID")} == {
+        k: v for k, v in env.items() if not k.endswith("_PID")
+    }
+    assert read_env(one.dir / "env") == one.env

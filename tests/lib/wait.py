@@ -1,0 +1,23 @@
+"""Waiting with a deadline: tests poll for what must become true, they never sleep for a while."""
+
+import time
+
+
+def wait_until(condition, timeout, what, interval=0.02):
+    """Returns condition()'s first true value; fails after timeout seconds, naming what."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"{what}: not within {timeout} s (last seen: {value!r})")
+        time.sleep(interval)
+
+
+def holds_for(condition, seconds, what, interval=0.05):
+    """Fails as soon as condition() is false within the next seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition(), what
+        time.sleep(interval)
