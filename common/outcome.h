@@ -84,9 +84,12 @@ struct event {
     char item_state; /* stock: 'o' 'p' 'c' */
     char action[16]; /* stock */
     int64_t total, held, sold, limit, hold_ms, opens_at, closes_at, price;
-    int64_t orders, payments; /* mark */
-    size_t n_items;           /* mark */
-    struct event_item *items; /* mark; owned by the outcome */
+    enum command_detail detail;   /* refused, of a malformed record */
+    char log_id[IDS_LOG_LEN + 1]; /* genesis */
+    int64_t partitions, rules;    /* genesis, rules */
+    int64_t orders, payments;     /* mark */
+    size_t n_items;               /* mark */
+    struct event_item *items;     /* mark; owned by the outcome */
 };
 
 /* One item's counters in a mark. */
@@ -119,13 +122,16 @@ struct outcome_head {
 
 /*
  * Appends the outcome record of cmd, answered by line (without its newline), to out.
- * Fails with ERR_FATAL when line is not one that the rules can give for cmd: then script and
- * program disagree, and the partition must halt.
+ * Fails with ERR_FATAL, leaving out as it was, when line is not one that the rules can give for
+ * cmd (then script and program disagree, and the partition must halt) or out's bound is too small.
  */
 bool outcome_format(struct buf *out, const struct outcome_head *head, const struct command *cmd,
                     struct slice line, struct err *err) ATTR_MUSTCHECK;
 
-/* Reads an outcome record.  Fails with ERR_REJECT, naming what is wrong, when it is none. */
+/*
+ * Reads an outcome record; members that this build does not know are passed over.  Fails with
+ * ERR_REJECT, naming what is wrong and leaving o without events, when it is none.
+ */
 bool outcome_parse(struct outcome *o, struct slice value, struct err *err) ATTR_MUSTCHECK;
 void outcome_fini(struct outcome *o);
 
