@@ -76,7 +76,7 @@ load_state() {
     if [[ ! -e $stack/secrets ]]; then
         {
             assign mysql_password "$(random_hex 16)"
-            assign jwt_secret "$(random_hex 32)"
+            assign token_secret "$(random_hex 32)"
         } >"$stack/secrets"
     fi
     # shellcheck disable=SC1091
@@ -123,7 +123,7 @@ publish_env() {
         assign SECKILL_PARTITIONS "$partitions"
         assign SECKILL_LISTEN 127.0.0.1:0
         assign SECKILL_METRICS_LISTEN 127.0.0.1:0
-        assign SECKILL_JWT_SECRET "${jwt_secret:?}"
+        assign SECKILL_TOKEN_SECRET "${token_secret:?}"
         for part in "${parts[@]}"; do
             ! is_external "$part" || continue
             echo "${part^^}_PID=$(pid_of "$part" || true)"

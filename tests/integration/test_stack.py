@@ -139,7 +139,7 @@ def test_start_leaves_nobody_waiting_for_its_descriptors(two):
 
 def test_two_stacks_share_nothing(two):
     one, other = (s.env for s in two)
-    for name in ("KAFKA_BROKERS", "REDIS_PORT", "MYSQL_PORT", "MYSQL_PASSWORD", "SECKILL_JWT_SECRET"):
+    for name in ("KAFKA_BROKERS", "REDIS_PORT", "MYSQL_PORT", "MYSQL_PASSWORD", "SECKILL_TOKEN_SECRET"):
         assert one[name] != other[name]
     topic = make_topic(one)
     assert topic in AdminClient({"bootstrap.servers": one["KAFKA_BROKERS"]}).list_topics(timeout=10).topics
