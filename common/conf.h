@@ -84,7 +84,8 @@ struct conf_option {
 
 /* offsetof, refused by the compiler when the field is not of that type. */
 #define CONF_FIELD(record, field, field_type)                                                      \
-    (offsetof(record, field) + 0 * sizeof(_Generic(((record *)NULL)->field, field_type : 0)))
+    (offsetof(record, field) + /* NOLINTNEXTLINE(bugprone-macro-parentheses): a type has none */   \
+     0 * sizeof(_Generic(((record *)NULL)->field, field_type : 0)))
 
 #define CONF_STRING(key, record, field, def, plain_env, text)                                      \
     {                                                                                              \

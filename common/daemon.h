@@ -52,8 +52,8 @@ void daemon_ready(struct daemon *d);
 void daemon_drain(struct daemon *d, const char *why);
 
 /*
- * Ends the loop after the current callback with this exit status; the first call with a status
- * other than DAEMON_EXIT_OK wins.  Logs program.leaving.
+ * Ends the loop with its present turn (or its first one) and this exit status; of several calls the
+ * first status other than DAEMON_EXIT_OK wins.  Logs program.leaving.
  */
 void daemon_leave(struct daemon *d, enum daemon_exit status);
 
