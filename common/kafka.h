@@ -126,9 +126,6 @@ bool kafka_producer_send(struct kafka_producer *p, const struct kafka_message *m
 /* Messages taken and not yet reported on. */
 size_t kafka_producer_unreported(const struct kafka_producer *p);
 
-/* Ends the wait of what lingers in the client: for a last send before draining. */
-void kafka_producer_hurry(struct kafka_producer *p);
-
 /* ---- consumer ---- */
 
 struct kafka_consumer;
