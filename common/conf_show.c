@@ -112,14 +112,13 @@ void conf_help(const struct conf *c, FILE *out)
         c->spec->program);
 }
 
-static void print_secret(const struct conf_slot *slot, const char *where, FILE *out)
+/* A secret's line is a comment, so that what was printed can be read again without it. */
+static void print_secret(const struct conf_slot *slot, FILE *out)
 {
-    const char *name = slot->option->name;
-
     if (slot->text[0] == '\0') {
-        (void)fprintf(out, "# %s, %s-file: not set\n", name, name);
+        (void)fprintf(out, "#%s-file =\n", slot->option->name);
     } else {
-        (void)fprintf(out, "# %s = %s (%s)\n", name, masked, where);
+        (void)fprintf(out, "#%s = %s\n", slot->option->name, masked);
     }
 }
 
@@ -140,11 +139,12 @@ void conf_print(const struct conf *c, FILE *out)
             continue;
         }
         conf_origin_format(&slot->origin, where, sizeof(where));
+        (void)fprintf(out, "# %s (%s)\n", slot->option->help, where);
         if (slot->option->type == CONF_TYPE_SECRET) {
-            print_secret(slot, where, out);
+            print_secret(slot, out);
         } else {
-            (void)fprintf(out, "# %s\n%s =%s%s\n", where, slot->option->name,
-                          slot->text[0] == '\0' ? "" : " ", slot->text);
+            (void)fprintf(out, "%s =%s%s\n", slot->option->name, slot->text[0] == '\0' ? "" : " ",
+                          slot->text);
         }
     }
     for (size_t i = 0; i < c->native_count; i++) {
@@ -152,9 +152,11 @@ void conf_print(const struct conf *c, FILE *out)
 
         conf_origin_format(&c->natives[i].origin, where, sizeof(where));
         if (conf_native_is_secret(k->name)) {
-            (void)fprintf(out, "# kafka.%s%s = %s (%s)\n", roles[k->role], k->name, masked, where);
+            (void)fprintf(out, "# (%s)\n#kafka.%s%s = %s\n", where, roles[k->role], k->name,
+                          masked);
         } else {
-            (void)fprintf(out, "# %s\nkafka.%s%s = %s\n", where, roles[k->role], k->name, k->value);
+            (void)fprintf(out, "# (%s)\nkafka.%s%s = %s\n", where, roles[k->role], k->name,
+                          k->value);
         }
     }
 }

@@ -369,9 +369,10 @@ static void what_is_printed_can_be_read_and_hides_secrets(void **state)
     print(first, sizeof(first));
     assert_null(strstr(first, "hunter2"));
     assert_null(strstr(first, "stock"));
-    assert_non_null(strstr(first, "# environment variable SECKILL_BATCH\nbatch = 77\n"));
-    assert_non_null(strstr(first, "# --wait\nwait = 3s\n"));
-    assert_non_null(strstr(first, "\n# redis-password = ******** (environment variable REDIS_P"));
+    assert_non_null(strstr(first, "script. (environment variable SECKILL_BATCH)\nbatch = 77\n"));
+    assert_non_null(strstr(first, "# Longest wait. (--wait)\nwait = 3s\n"));
+    assert_non_null(
+        strstr(first, "(environment variable REDIS_PASSWORD)\n#redis-password = ********\n"));
 
     assert_int_equal(stop(NULL), 0);
     assert_int_equal(start(NULL), 0);
