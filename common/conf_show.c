@@ -75,7 +75,7 @@ static void show_option(const struct conf_option *o, FILE *out)
         (void)fprintf(out, "; %s%s%s", env, o->env == NULL ? "" : ", ",
                       o->env == NULL ? "" : o->env);
     }
-    (void)fprintf(out, ")\n");
+    (void)fprintf(out, o->type == CONF_TYPE_SECRET ? ", or either with _FILE)\n" : ")\n");
 }
 
 void conf_help(const struct conf *c, FILE *out)

@@ -33,8 +33,9 @@ static bool has_control(struct slice s)
 
 static bool has_comment(struct slice value)
 {
-    for (size_t i = 1; i < value.len; i++) {
-        if (value.ptr[i] == '#' && (value.ptr[i - 1] == ' ' || value.ptr[i - 1] == '\t')) {
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.ptr[i] == '#' &&
+            (i == 0 || value.ptr[i - 1] == ' ' || value.ptr[i - 1] == '\t')) {
             return true;
         }
     }
@@ -71,7 +72,7 @@ static enum ini_found read_entry(struct ini *r, struct slice line, struct err *e
     }
     r->value = slice_trim(value);
     if (has_comment(r->value)) {
-        return wrong(err, "a comment needs a line of its own (the value has \" #\" in it)");
+        return wrong(err, "a comment needs a line of its own (a # begins a word of the value)");
     }
     return INI_ENTRY;
 }

@@ -1,8 +1,8 @@
 /*
  * ini.h - reads a settings file line by line: `[section]`, `key = value`, `# comment`.
  *
- * Strict where a lenient reader would guess: a comment has a line of its own (a value with " #" in
- * it is refused, for it was probably meant as one), there is no quoting and no continuation, and
+ * Strict where a lenient reader would guess: a comment has a line of its own (a value with a word
+ * that begins with # is refused, for it was probably meant as one), there is no quoting and no continuation, and
  * control characters and NUL are refused.  Lines may have any length.  Pure; the results point
  * into the text given.
  */

@@ -22,7 +22,8 @@ options() {
 
 [ -f "$doc" ] || complain "$doc is missing"
 set -- etc/*.conf
-[ -f "$1" ] || complain "etc/ has no sample"
+[ -f "$1" ] || complain "etc/ has no sample (--print-config makes one)"
+[ "$bad" -eq 0 ] || exit 1
 found=0
 for program in "$bin"/seckill*; do
     [ -x "$program" ] || continue

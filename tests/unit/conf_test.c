@@ -216,6 +216,7 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
         {"wait = 9", "a.conf:1: wait must be a time"},
         {"wait = 61m", "a.conf:1: wait must be a time"},
         {"wait = 9223372036854775807h", "a.conf:1: wait must be a time"},
+        {"wait = 5124095576031h", "a.conf:1: wait must be a time"}, /* wraps into the range */
         {"ticks = maybe", "a.conf:1: ticks must be true or false"},
         {"redis-host =", "a.conf:1: redis-host may not be empty"},
         {"log-level = loud", "a.conf:1: log-level must be one of error, warn, info, debug"},

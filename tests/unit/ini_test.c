@@ -62,6 +62,7 @@ static void what_could_be_meant_otherwise_is_refused(void **state)
         {"key = a\0b", 9},
         {"key = \x1b[1m", 9},
         {"a b = 1", 7},
+        {"key = # one", 11},
     };
 
     (void)state;
