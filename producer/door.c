@@ -1,0 +1,408 @@
+/*
+ * What the door knows of a partition comes from look-ups (watermark, genesis) and from the outcome
+ * stream (highest).  A look-up that tells less than what the stream had already told when it was
+ * asked means that Redis went back: until it has caught up, "not found" proves nothing, and
+ * orders are refused as recovering rather than told the wrong thing.
+ *
+ * The length of the line is the newest offset placed minus the newest known to be decided; offsets
+ * are the partition's, so this counts the orders of other doors too.
+ */
+#include "producer/door.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/ids.h"
+#include "common/xmalloc.h"
+
+struct partition {
+    bool is_streaming;
+    bool has_looked;
+    bool has_state;
+    bool is_other_log;
+    bool is_recovering;
+    char genesis[IDS_LOG_LEN + 1]; /* as first told; empty: not told yet */
+    int64_t looked_ms;
+    int64_t watermark;
+    int64_t highest;
+    int64_t placed;
+};
+
+struct door {
+    struct door_settings settings;
+    const struct inflight *inflight; /* borrowed */
+    struct gates *gates;
+    bool is_draining;
+    bool is_kafka_up;
+    uint64_t random;
+    struct partition *partitions;
+};
+
+struct door *door_create(const struct door_settings *settings, const struct inflight *inflight)
+{
+    struct door *d = xcalloc(1, sizeof(*d));
+
+    d->settings = *settings;
+    d->inflight = inflight;
+    d->random = settings->seed;
+    d->gates = gates_create(settings->items_max, settings->fresh_ms);
+    d->partitions = xcalloc((size_t)settings->partitions, sizeof(*d->partitions));
+    for (int p = 0; p < settings->partitions; p++) {
+        d->partitions[p].watermark = d->partitions[p].highest = d->partitions[p].placed = -1;
+    }
+    return d;
+}
+
+void door_destroy(struct door *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    gates_destroy(d->gates);
+    free(d->partitions);
+    free(d);
+}
+
+static struct partition *partition_of(const struct door *d, int partition)
+{
+    assert(partition >= 0 && partition < d->settings.partitions);
+    return &d->partitions[partition];
+}
+
+/* splitmix64: jitter needs no more */
+static uint64_t draw(struct door *d)
+{
+    uint64_t z = d->random += 0x9e3779b97f4a7c15U;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+/* At least base seconds, and up to half as many more (at least one), so that they do not all return at once. */
+static int64_t jittered(struct door *d, int64_t base_s)
+{
+    return base_s + (int64_t)(draw(d) % (uint64_t)(base_s / 2 + 2));
+}
+
+void door_refuse(struct door *d, enum refusal refusal, struct door_verdict *verdict)
+{
+    const int status = refusal_text(refusal)->status;
+
+    *verdict = (struct door_verdict){.move = DOOR_REFUSE, .refusal = refusal};
+    switch (refusal) {
+    case REFUSAL_LAGGING:
+    case REFUSAL_NOT_READY:
+    case REFUSAL_NOT_PLACED:
+        verdict->retry_after_s = jittered(d, 2);
+        break;
+    default:
+        verdict->retry_after_s =
+            status == 429 || status == 503 || status == 504 ? jittered(d, 1) : 0;
+    }
+}
+
+bool door_admit(struct door *d, const struct door_visitor *visitor, int64_t now_ms,
+                struct door_verdict *verdict)
+{
+    (void)d;
+    (void)visitor;
+    (void)now_ms;
+    (void)verdict;
+    return true;
+}
+
+enum door_state door_state(const struct door *d, int partition, int64_t now_ms)
+{
+    const struct partition *p = partition_of(d, partition);
+
+    if (!d->is_kafka_up) {
+        return DOOR_NO_KAFKA;
+    }
+    if (!p->has_looked || now_ms - p->looked_ms > d->settings.silence_ms) {
+        return DOOR_NO_REDIS;
+    }
+    if (!p->has_state) {
+        return DOOR_NO_GENESIS;
+    }
+    if (p->is_other_log) {
+        return DOOR_OTHER_LOG;
+    }
+    if (!p->is_streaming) {
+        return DOOR_NO_STREAM;
+    }
+    return p->is_recovering ? DOOR_RECOVERING : DOOR_READY;
+}
+
+const char *door_state_name(enum door_state state)
+{
+    static const char *const names[] = {
+        [DOOR_READY] = "ready",
+        [DOOR_NO_KAFKA] = "kafka is away",
+        [DOOR_NO_STREAM] = "the outcome stream is not at its end",
+        [DOOR_NO_REDIS] = "redis does not answer",
+        [DOOR_NO_GENESIS] = "redis has no state",
+        [DOOR_OTHER_LOG] = "redis and outcomes are of different logs",
+        [DOOR_RECOVERING] = "redis is catching up",
+    };
+
+    return names[state];
+}
+
+/* Refuses while the partition cannot take anything; recovering is the caller's to judge. */
+static bool refuse_unready(struct door *d, int partition, int64_t now_ms,
+                           struct door_verdict *verdict)
+{
+    const enum door_state state = door_state(d, partition, now_ms);
+
+    if (d->is_draining) {
+        door_refuse(d, REFUSAL_DRAINING, verdict);
+        return true;
+    }
+    if (state != DOOR_READY && state != DOOR_RECOVERING) {
+        door_refuse(d, REFUSAL_NOT_READY, verdict);
+        return true;
+    }
+    return false;
+}
+
+/* The same order in flight or placed: the second request goes with the first. */
+static bool goes_with_first(struct door *d, const struct door_order *order,
+                            struct door_verdict *verdict)
+{
+    struct inflight_order found;
+
+    if (order->order_id.ptr == NULL || !inflight_find(d->inflight, order->order_id, &found)) {
+        return false;
+    }
+    if (found.qty != order->qty) {
+        door_refuse(d, REFUSAL_KEY_REUSED, verdict);
+        return true;
+    }
+    *verdict = (struct door_verdict){
+        .move = found.ticket == INFLIGHT_NONE ? DOOR_PLACED : DOOR_JOIN,
+        .found = found,
+    };
+    return true;
+}
+
+static enum refusal refusal_of(enum reason reason)
+{
+    switch (reason) {
+    case REASON_SOLD_OUT:
+        return REFUSAL_SOLD_OUT;
+    case REASON_LIMIT_REACHED:
+        return REFUSAL_LIMIT_REACHED;
+    case REASON_NOT_OPEN:
+        return REFUSAL_NOT_OPEN;
+    case REASON_CLOSED:
+        return REFUSAL_CLOSED;
+    case REASON_PAUSED:
+        return REFUSAL_PAUSED;
+    default:
+        return REFUSAL_UNKNOWN_ITEM;
+    }
+}
+
+/* What stands between an order and the log once it is known to be new. */
+static void pass_gates(struct door *d, const struct door_order *order, const struct door_now *now,
+                       struct door_verdict *verdict)
+{
+    const struct gates_question question = {
+        .item_id = order->item_id,
+        .qty = order->qty,
+        .now_ms = now->mono_ms,
+        .log_time_ms = now->log_time_ms,
+    };
+    enum reason reason;
+
+    switch (gates_check(d->gates, &question, &reason)) {
+    case GATES_ASK:
+        *verdict = (struct door_verdict){.move = DOOR_LOOK};
+        return;
+    case GATES_REFUSE:
+        door_refuse(d, refusal_of(reason), verdict);
+        return;
+    case GATES_PASS:
+        break;
+    }
+    if (partition_of(d, order->partition)->is_recovering) {
+        door_refuse(d, REFUSAL_RECOVERING, verdict);
+    } else if (door_lag(d, order->partition) > d->settings.lag_max) {
+        door_refuse(d, REFUSAL_LAGGING, verdict);
+    } else {
+        *verdict = (struct door_verdict){.move = DOOR_SEND};
+    }
+}
+
+void door_order(struct door *d, const struct door_order *order, const struct door_now *now,
+                struct door_verdict *verdict)
+{
+    if (goes_with_first(d, order, verdict) ||
+        refuse_unready(d, order->partition, now->mono_ms, verdict)) {
+        return;
+    }
+    if (order->order_id.ptr != NULL) {
+        *verdict = (struct door_verdict){.move = DOOR_LOOK};
+        return;
+    }
+    pass_gates(d, order, now, verdict);
+}
+
+bool door_find_entry(struct slice orders, struct slice order_id, struct order_entry *entry)
+{
+    while (order_entry_next(&orders, entry) == 1) {
+        if (slice_eq(entry->order_id, order_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void door_order_looked(struct door *d, const struct door_order *order, const struct door_look *look,
+                       const struct door_now *now, struct door_verdict *verdict)
+{
+    struct order_entry entry;
+
+    if (look->result == DOOR_LOOK_FULL) {
+        door_refuse(d, REFUSAL_QUEUE_FULL, verdict);
+        return;
+    }
+    if (look->result != DOOR_LOOK_GOT) {
+        door_refuse(d, REFUSAL_NOT_READY, verdict);
+        return;
+    }
+    if (order->order_id.ptr != NULL && look->orders.ptr != NULL &&
+        door_find_entry(look->orders, order->order_id, &entry)) {
+        if (entry.qty != order->qty) {
+            door_refuse(d, REFUSAL_KEY_REUSED, verdict);
+        } else {
+            *verdict = (struct door_verdict){.move = DOOR_KNOWN, .known = entry};
+        }
+        return;
+    }
+    if (goes_with_first(d, order, verdict)) {
+        return;
+    }
+    if (order->order_id.ptr != NULL && partition_of(d, order->partition)->is_recovering) {
+        door_refuse(d, REFUSAL_RECOVERING, verdict); /* not found, but perhaps it was lost */
+        return;
+    }
+    if (refuse_unready(d, order->partition, now->mono_ms, verdict)) {
+        return;
+    }
+    pass_gates(d, order, now, verdict);
+    if (verdict->move == DOOR_LOOK) {
+        /* Redis is behind what the stream told of this item. */
+        door_refuse(d, REFUSAL_RECOVERING, verdict);
+    }
+}
+
+void door_command(struct door *d, int partition, int64_t now_ms, struct door_verdict *verdict)
+{
+    if (!refuse_unready(d, partition, now_ms, verdict)) {
+        *verdict = (struct door_verdict){.move = DOOR_SEND};
+    }
+}
+
+/* Another log under the same name is for an operator: the partition stays shut until a restart. */
+static bool is_same_log(struct partition *p, struct slice genesis)
+{
+    if (p->genesis[0] == '\0' && !slice_copy(genesis, p->genesis, sizeof(p->genesis))) {
+        p->is_other_log = true;
+    }
+    p->is_other_log = p->is_other_log || !slice_eq(genesis, slice_str(p->genesis));
+    return !p->is_other_log;
+}
+
+void door_on_look(struct door *d, const struct door_look *look, struct slice item_id,
+                  int64_t now_ms)
+{
+    struct partition *p = partition_of(d, look->partition);
+    struct item_entry item;
+
+    if (look->result != DOOR_LOOK_GOT && look->result != DOOR_LOOK_ABSENT) {
+        return;
+    }
+    p->has_looked = true;
+    p->looked_ms = now_ms;
+    p->has_state = look->result == DOOR_LOOK_GOT;
+    if (!p->has_state) {
+        return;
+    }
+    p->watermark = look->watermark;
+    p->is_recovering = look->watermark < look->highest;
+    if (!is_same_log(p, look->genesis) || item_id.ptr == NULL) {
+        return;
+    }
+    if (look->item.ptr == NULL) {
+        gates_learn(d->gates, item_id, NULL, look->watermark, now_ms);
+    } else if (item_entry_parse(look->item, &item)) {
+        gates_learn(d->gates, item_id, &item, look->watermark, now_ms);
+    }
+}
+
+bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_ms)
+{
+    struct partition *p = partition_of(d, outcome->partition);
+
+    if (!is_same_log(p, slice_str(outcome->genesis))) {
+        return false;
+    }
+    if (outcome->offset > p->highest) {
+        p->highest = outcome->offset;
+    }
+    gates_record(d->gates, outcome->offset);
+    for (size_t i = 0; i < outcome->n_events; i++) {
+        gates_event(d->gates, &outcome->events[i], now_ms);
+    }
+    return true;
+}
+
+void door_on_placed(struct door *d, int partition, int64_t offset)
+{
+    struct partition *p = partition_of(d, partition);
+
+    if (offset > p->placed) {
+        p->placed = offset;
+    }
+}
+
+void door_on_stream(struct door *d, int partition, bool is_ready)
+{
+    partition_of(d, partition)->is_streaming = is_ready;
+}
+
+void door_on_kafka(struct door *d, bool is_up)
+{
+    d->is_kafka_up = is_up;
+}
+
+void door_on_drain(struct door *d)
+{
+    d->is_draining = true;
+}
+
+bool door_is_draining(const struct door *d)
+{
+    return d->is_draining;
+}
+
+int64_t door_highest(const struct door *d, int partition)
+{
+    return partition_of(d, partition)->highest;
+}
+
+int64_t door_lag(const struct door *d, int partition)
+{
+    const struct partition *p = partition_of(d, partition);
+    const int64_t decided = p->highest > p->watermark ? p->highest : p->watermark;
+
+    return p->placed > decided ? p->placed - decided : 0;
+}
+
+struct gates *door_gates(struct door *d)
+{
+    return d->gates;
+}

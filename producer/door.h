@@ -1,0 +1,168 @@
+/*
+ * door.h - whether an order may go into the log: the door's decisions, without I/O.
+ *
+ * The door knows its partitions (from look-ups and the outcome stream), items (gates), buckets, and
+ * what it has in flight.  A request for an order is decided in one or two steps:
+ *
+ *     door_admit(...)                     rate limits: the request may be looked at
+ *     door_order(door, &order, ...)       DOOR_LOOK? look the order and the item up, then
+ *     door_order_looked(..., &look, ...)  which never says DOOR_LOOK
+ *
+ * and the caller does what the verdict says.  A keyed order is always looked up before a local gate
+ * or a full queue may refuse it: the owner of the last unit who asks again must not hear "sold out".
+ * No answer to a look-up is a 503, never the gate's refusal.
+ *
+ * Time is an argument.  One thread.
+ */
+#ifndef PRODUCER_DOOR_H
+#define PRODUCER_DOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/outcome.h"
+#include "common/slice.h"
+#include "producer/gates.h"
+#include "producer/inflight.h"
+#include "producer/refusal.h"
+
+struct door;
+
+/* Requests per second and how many at once; rate 0: no limit. */
+struct door_rate {
+    int64_t rate, burst;
+};
+
+struct door_settings {
+    int partitions;
+    size_t items_max;
+    size_t rate_keys_max; /* users, addresses and items whose rate is remembered */
+    int64_t fresh_ms;     /* for how long knowledge of an item may refuse */
+    int64_t silence_ms;   /* a partition without an answered look-up for longer is not ready */
+    int64_t lag_max;      /* records placed and not decided, per partition */
+    struct door_rate per_ip, per_user, per_item, all;
+    uint32_t seed; /* of the jitter */
+};
+
+enum door_move {
+    DOOR_REFUSE, /* refusal, retry_after_s */
+    DOOR_LOOK,   /* look up user and item, then door_order_looked() */
+    DOOR_JOIN,   /* the same order is in flight: found.ticket */
+    DOOR_PLACED, /* the same order was placed here and is not decided yet: found.offset */
+    DOOR_KNOWN,  /* the same order is decided: known */
+    DOOR_SEND,   /* mint an id if there is none, and publish */
+};
+
+struct door_verdict {
+    enum door_move move;
+    enum refusal refusal;
+    int64_t retry_after_s; /* 0: no such header */
+    struct inflight_order found;
+    struct order_entry known; /* borrowed from the look-up */
+};
+
+struct door_order {
+    struct slice user_id, item_id;
+    struct slice order_id; /* keyed: its id; unkeyed: ptr NULL */
+    int64_t qty;
+    int partition;
+};
+
+struct door_now {
+    int64_t mono_ms;
+    int64_t log_time_ms; /* what the log's clock shows, about */
+};
+
+enum door_look_result {
+    DOOR_LOOK_GOT,
+    DOOR_LOOK_ABSENT,     /* the partition has no state */
+    DOOR_LOOK_FULL,       /* too many look-ups: not asked */
+    DOOR_LOOK_UNANSWERED, /* nobody knows */
+};
+
+/* What a look-up told; slices are borrowed. */
+struct door_look {
+    enum door_look_result result;
+    int partition;
+    int64_t watermark, log_time;
+    struct slice genesis;
+    struct slice orders; /* of the user asked for; ptr NULL: none, or not asked */
+    struct slice item;   /* of the item asked for; ptr NULL: none, or not asked */
+    int64_t highest;     /* door_highest() when it was asked */
+};
+
+/* inflight is borrowed for the life of the door. */
+struct door *door_create(const struct door_settings *settings,
+                         const struct inflight *inflight) ATTR_MUSTCHECK;
+void door_destroy(struct door *d);
+
+/* Whose request it is; user_id and item_id with ptr NULL are not limited, nor is a lack of is_order. */
+struct door_visitor {
+    struct slice address; /* bytes of the peer's address; ptr NULL: not limited */
+    struct slice user_id, item_id;
+    bool is_order; /* counts against the global rate */
+};
+
+/* Takes a token of each of the visitor's buckets, or refuses. */
+bool door_admit(struct door *d, const struct door_visitor *visitor, int64_t now_ms,
+                struct door_verdict *verdict) ATTR_MUSTCHECK;
+
+void door_order(struct door *d, const struct door_order *order, const struct door_now *now,
+                struct door_verdict *verdict);
+void door_order_looked(struct door *d, const struct door_order *order, const struct door_look *look,
+                       const struct door_now *now, struct door_verdict *verdict);
+
+/* Payments, cancels: DOOR_SEND or DOOR_REFUSE.  The length of the line does not refuse them. */
+void door_command(struct door *d, int partition, int64_t now_ms, struct door_verdict *verdict);
+
+/* A refusal for a reason that only the caller knows, with its Retry-After. */
+void door_refuse(struct door *d, enum refusal refusal, struct door_verdict *verdict);
+
+/* Finds order_id among a user's orders.  False when it is not there. */
+bool door_find_entry(struct slice orders, struct slice order_id,
+                     struct order_entry *entry) ATTR_MUSTCHECK;
+
+/* ---- events ---- */
+
+/* Any look-up that was answered, before what it says is used; item_id of look->item, if asked. */
+void door_on_look(struct door *d, const struct door_look *look, struct slice item_id,
+                  int64_t now_ms);
+
+/* A record of the outcome stream.  False when it is of another log than the look-ups told. */
+bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_ms);
+
+/* Kafka stored a command at offset (-1: not told). */
+void door_on_placed(struct door *d, int partition, int64_t offset);
+
+/* The outcome stream of a partition has reached the end found at start. */
+void door_on_stream(struct door *d, int partition, bool is_ready);
+void door_on_kafka(struct door *d, bool is_up);
+void door_on_drain(struct door *d);
+
+/* ---- questions ---- */
+
+enum door_state {
+    DOOR_READY,
+    DOOR_NO_KAFKA,
+    DOOR_NO_STREAM,
+    DOOR_NO_REDIS,   /* no look-up was answered for silence_ms */
+    DOOR_NO_GENESIS, /* Redis has no state of the partition */
+    DOOR_OTHER_LOG,  /* look-ups and outcomes speak of different logs */
+    DOOR_RECOVERING, /* Redis went back behind outcomes already told */
+};
+enum door_state door_state(const struct door *d, int partition, int64_t now_ms);
+const char *door_state_name(enum door_state state);
+
+bool door_is_draining(const struct door *d);
+
+/* The highest offset whose outcome was seen; -1: none yet. */
+int64_t door_highest(const struct door *d, int partition);
+
+/* Records between what is decided and the newest known; never negative. */
+int64_t door_lag(const struct door *d, int partition);
+
+struct gates *door_gates(struct door *d);
+
+#endif /* PRODUCER_DOOR_H */

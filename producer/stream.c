@@ -1,0 +1,216 @@
+/*
+ * Start-up per partition: ask for the range [begin, end) of the log; start at the last record (or at
+ * the end of an empty log); ready when the record before `end` has been read.  kafka_consumer has
+ * one assignment for all partitions, so it is made once all ranges are known; until then each
+ * unknown range is asked for again whenever an answer says that nobody answered.
+ *
+ * Afterwards the same question, put to one partition after the other, is the sign of life.
+ */
+#include "producer/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/xmalloc.h"
+#include "producer/counters.h"
+
+enum {
+    PING_MS = 1000,
+};
+
+struct partition {
+    bool is_known; /* end is */
+    bool is_ready;
+    bool is_asked;
+    int64_t end; /* found at start */
+    int64_t start;
+};
+
+struct stream {
+    struct stream_settings settings;
+    struct kafka_consumer *consumer;
+    struct event *ping;
+    bool is_assigned;
+    bool is_up;
+    int next_ping;
+    struct outcome outcome;
+    struct partition *partitions;
+};
+
+static void set_up(struct stream *s, bool is_up)
+{
+    if (s->is_up != is_up) {
+        s->is_up = is_up;
+        s->settings.calls.kafka(is_up, s->settings.calls.arg);
+    }
+}
+
+static void set_ready(struct stream *s, int partition)
+{
+    if (!s->partitions[partition].is_ready) {
+        s->partitions[partition].is_ready = true;
+        s->settings.calls.ready(partition, true, s->settings.calls.arg);
+    }
+}
+
+static void on_record(const struct kafka_record *record, void *arg)
+{
+    struct stream *s = arg;
+    struct err err;
+
+    set_up(s, true);
+    if (!outcome_parse(&s->outcome, record->value, &err) ||
+        s->outcome.partition != record->partition) {
+        stats_add(s->settings.stats, STAT_OUTCOMES_BAD, 1);
+        log_limited(LOG_LEVEL_WARN, "outcome.malformed", LOG_INT("partition", record->partition),
+                    LOG_INT("offset", record->offset));
+    } else {
+        stats_add(s->settings.stats, STAT_OUTCOMES, 1);
+        s->settings.calls.outcome(&s->outcome, s->settings.calls.arg);
+    }
+    if (record->offset + 1 >= s->partitions[record->partition].end) {
+        set_ready(s, record->partition);
+    }
+}
+
+static void ask(struct stream *s, int partition)
+{
+    if (!s->partitions[partition].is_asked) {
+        s->partitions[partition].is_asked = true;
+        kafka_consumer_query(s->consumer, partition);
+    }
+}
+
+static void assign(struct stream *s)
+{
+    struct kafka_start *starts;
+    struct err err;
+
+    for (int p = 0; p < s->settings.partitions; p++) {
+        if (!s->partitions[p].is_known) {
+            return;
+        }
+    }
+    starts = xcalloc((size_t)s->settings.partitions, sizeof(*starts));
+    for (int p = 0; p < s->settings.partitions; p++) {
+        starts[p] = (struct kafka_start){.partition = p, .offset = s->partitions[p].start};
+    }
+    s->is_assigned =
+        kafka_consumer_assign(s->consumer, starts, (size_t)s->settings.partitions, &err);
+    free(starts);
+    if (!s->is_assigned) {
+        log_error("stream.failed", LOG_ERR(&err));
+        return;
+    }
+    for (int p = 0; p < s->settings.partitions; p++) {
+        if (s->partitions[p].start >= s->partitions[p].end) {
+            set_ready(s, p);
+        }
+    }
+}
+
+static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *arg)
+{
+    struct stream *s = arg;
+    struct partition *p = &s->partitions[partition];
+
+    p->is_asked = false;
+    set_up(s, ok);
+    if (!ok || s->is_assigned) {
+        return;
+    }
+    p->is_known = true;
+    p->end = end;
+    p->start = end > begin ? end - 1 : end;
+    assign(s);
+}
+
+static void on_stuck(int partition, bool is_out_of_range, const char *why, void *arg)
+{
+    struct stream *s = arg;
+    struct err err;
+
+    /* Whatever was there, what is appended from now on is what we need. */
+    log_warn("stream.stuck", LOG_INT("partition", partition),
+             LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("error", why));
+    if (!kafka_consumer_seek(s->consumer, partition, KAFKA_OFFSET_END, &err)) {
+        log_warn("stream.seek_failed", LOG_INT("partition", partition), LOG_ERR(&err));
+    }
+    set_ready(s, partition);
+}
+
+static void on_fatal(const char *why, void *arg)
+{
+    struct stream *s = arg;
+
+    log_error("stream.failed", LOG_STR("error", why));
+    for (int p = 0; p < s->settings.partitions; p++) {
+        s->partitions[p].is_ready = false;
+        s->settings.calls.ready(p, false, s->settings.calls.arg);
+    }
+}
+
+static void on_ping(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream *s = arg;
+
+    (void)fd;
+    (void)what;
+    if (s->is_assigned) {
+        ask(s, s->next_ping);
+        s->next_ping = (s->next_ping + 1) % s->settings.partitions;
+        return;
+    }
+    for (int p = 0; p < s->settings.partitions; p++) {
+        if (!s->partitions[p].is_known) {
+            ask(s, p);
+        }
+    }
+    assign(s);
+}
+
+struct stream *stream_create(struct event_base *base, const struct stream_settings *settings,
+                             struct err *err)
+{
+    const struct timeval every = {PING_MS / 1000, PING_MS % 1000 * 1000};
+    struct stream *s = xcalloc(1, sizeof(*s));
+    const struct kafka_consumer_settings consumer = {
+        .kafka = settings->kafka,
+        .topic = settings->topic,
+        .calls = {.record = on_record, .stuck = on_stuck, .fatal = on_fatal, .range = on_range},
+        .arg = s,
+    };
+
+    s->settings = *settings;
+    s->partitions = xcalloc((size_t)settings->partitions, sizeof(*s->partitions));
+    s->consumer = kafka_consumer_create(base, &consumer, err);
+    if (s->consumer == NULL) {
+        stream_destroy(s);
+        return NULL;
+    }
+    s->ping = event_new(base, -1, EV_PERSIST, on_ping, s);
+    if (s->ping == NULL || event_add(s->ping, &every) != 0) {
+        (void)err_set(err, ERR_FATAL, "no timer for the outcome stream");
+        stream_destroy(s);
+        return NULL;
+    }
+    for (int p = 0; p < settings->partitions; p++) {
+        ask(s, p);
+    }
+    return s;
+}
+
+void stream_destroy(struct stream *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->ping != NULL) {
+        event_free(s->ping);
+    }
+    kafka_consumer_destroy(s->consumer);
+    outcome_fini(&s->outcome);
+    free(s->partitions);
+    free(s);
+}
