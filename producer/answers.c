@@ -4,9 +4,7 @@
 
 static void put_name(struct buf *out, const char *name)
 {
-    const char last = out->len > 0 ? out->ptr[out->len - 1] : '\0';
-
-    if (last != '{' && last != '[') {
+    if (out->len > 0 && out->ptr[out->len - 1] != '{') {
         buf_putc(out, ',');
     }
     buf_putc(out, '"');

@@ -35,8 +35,8 @@ enum {
     COMPANY_MIN = 4,      /* a wait that brings fewer is not worth it */
     RECREATE_BASE_MS = 50,
     RECREATE_MAX_MS = 2000,
-    CERTAINTY_MS = 500, /* Kafka's own timeout ends so much before ours */
 };
+#define CERTAINTY_MS ((int64_t)500) /* Kafka's own timeout ends so much before ours */
 
 struct entry {
     uint32_t next;
@@ -220,7 +220,7 @@ static void drop_old(struct publish *p, int64_t now_ms)
         const struct line *line = &p->lines[i];
 
         while (line->head != NIL && now_ms - p->entries[line->head].since_ms >=
-                                        p->settings.timeout_ms - 2 * (int64_t)CERTAINTY_MS) {
+                                        p->settings.timeout_ms - 2 * CERTAINTY_MS) {
             fail_head(p, i);
         }
     }
@@ -405,9 +405,6 @@ void publish_hurry(struct publish *p)
 {
     p->is_hurried = true;
     arm(p, 0);
-    if (p->kafka != NULL) {
-        kafka_producer_hurry(p->kafka);
-    }
 }
 
 size_t publish_queued(const struct publish *p)

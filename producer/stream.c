@@ -16,7 +16,7 @@
 #include "producer/counters.h"
 
 enum {
-    PING_MS = 1000,
+    PING_S = 1,
 };
 
 struct partition {
@@ -173,7 +173,7 @@ static void on_ping(evutil_socket_t fd, short what, void *arg)
 struct stream *stream_create(struct event_base *base, const struct stream_settings *settings,
                              struct err *err)
 {
-    const struct timeval every = {PING_MS / 1000, PING_MS % 1000 * 1000};
+    const struct timeval every = {PING_S, 0};
     struct stream *s = xcalloc(1, sizeof(*s));
     const struct kafka_consumer_settings consumer = {
         .kafka = settings->kafka,
