@@ -100,10 +100,10 @@ bool ids_is_item(struct slice s)
     return read_item(s, &partition);
 }
 
-static bool is_lower_hex(struct slice s)
+static bool is_lower_hex(const char *s, size_t len)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f'))) {
+    for (size_t i = 0; i < len; i++) {
+        if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f'))) {
             return false;
         }
     }
@@ -112,7 +112,7 @@ static bool is_lower_hex(struct slice s)
 
 bool ids_is_log(struct slice s)
 {
-    return s.len == IDS_LOG_LEN && is_lower_hex(s);
+    return s.len == IDS_LOG_LEN && is_lower_hex(s.ptr, IDS_LOG_LEN);
 }
 
 /* As org.apache.kafka.common.utils.Utils.murmur2(), so that any Kafka client can route. */
@@ -169,15 +169,11 @@ bool ids_parse_order(struct slice s, int *partition, bool *keyed)
 {
     char version;
 
-    if (s.len != IDS_ORDER_LEN) {
+    if (s.len != IDS_ORDER_LEN || s.ptr[8] != '-' || s.ptr[13] != '-' || s.ptr[18] != '-' ||
+        s.ptr[23] != '-' || !is_lower_hex(s.ptr, 8) || !is_lower_hex(s.ptr + 9, 4) ||
+        !is_lower_hex(s.ptr + 14, 4) || !is_lower_hex(s.ptr + 19, 4) ||
+        !is_lower_hex(s.ptr + 24, 12)) {
         return false;
-    }
-    for (size_t i = 0; i < IDS_ORDER_LEN; i++) {
-        const bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-        if (is_dash ? s.ptr[i] != '-' : !is_lower_hex((struct slice){s.ptr + i, 1})) {
-            return false;
-        }
     }
     version = s.ptr[VERSION_AT];
     if ((version != '7' && version != '8') || (hex_value(s.ptr[VARIANT_AT]) & 0xc) != 0x8) {
