@@ -29,15 +29,23 @@ LIST
         echo 'libcmocka-dev            -                                unit tests'
         ;;
     servers)
+        # A server of one's own (tools/stack.sh says how to name it) needs none of ours.
+        [[ -n ${KAFKA_BROKERS:-} ]] || cat <<'LIST'
+openjdk-17-jre-headless  java                             runs Apache Kafka (not with KAFKA_BROKERS set)
+maven                    mvn                              fetches Apache Kafka (not with KAFKA_BROKERS set)
+LIST
+        [[ -n ${REDIS_HOST:-} ]] || cat <<'LIST'
+redis-server             redis-server                     Redis (not with REDIS_HOST set)
+LIST
+        [[ -n ${MYSQL_HOST:-} ]] || cat <<'LIST'
+mariadb-server-core      /usr/sbin/mariadbd               MySQL (not with MYSQL_HOST set)
+LIST
         cat <<'LIST'
-openjdk-17-jre-headless  java                             runs Apache Kafka
-maven                    mvn                              fetches Apache Kafka
 kcat                     kcat                             asks whether Kafka is ready
-redis-server             redis-server                     Redis
-mariadb-server-core      /usr/sbin/mariadbd               MySQL
+redis-tools              redis-cli                        asks whether Redis is ready
 mariadb-client-core      mariadb                          asks whether MySQL is ready
-util-linux               flock                            locks between two stacks
 curl                     curl                             asks whether the producer is ready
+util-linux               flock                            locks between two stacks
 LIST
         ;;
     tests)
@@ -95,6 +103,13 @@ allow_services() {
     fi
 }
 
+disable_at_boot() { # SERVICE
+    if command -v systemctl >/dev/null; then
+        "${root[@]}" systemctl --quiet disable "$1" || true
+    fi
+    "${root[@]}" update-rc.d "$1" disable || true
+} >/dev/null 2>&1
+
 apt_get() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 "$@"
@@ -111,8 +126,8 @@ install_all() { # PACKAGE...
     # A stale list is only a reason to go on: what it lacks fails by name in the next step.
     apt_get update >"$log" 2>&1 || tail -n 5 "$log" >&2
     apt_get install --no-install-recommends "$@" >"$log" 2>&1 || status=$?
-    if [[ " $* " == *" redis-server "* ]] && command -v deb-systemd-helper >/dev/null; then
-        "${root[@]}" deb-systemd-helper disable redis-server.service >/dev/null 2>&1 || true
+    if ((status == 0)) && [[ " $* " == *" redis-server "* ]]; then
+        disable_at_boot redis-server
     fi
     allow_services
     trap - EXIT

@@ -12,6 +12,9 @@
 # fd 9: the lock of one stack; 8: of the machine's port list or the jar cache.  start_process()
 # closes them in what it starts, or a server would hold the lock for as long as it lives.
 
+# Where mariadbd is; an ordinary user's path may lack it.
+PATH=$PATH:/usr/sbin
+
 say() { # progress, for people only
     if [[ -t 2 || -n ${VERBOSE:-} ]]; then
         printf '%s\n' "$*" >&2
