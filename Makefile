@@ -108,12 +108,17 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
 # Recursive, because the flags of a build are right only once its packages are there.
-.PHONY: up down
+.PHONY: up down demo
 up: ## a private stack and one of each daemon, ready, in build/run/ (see build/run/env)
 	@tools/deps.sh build servers
 	@$(MAKE) --no-print-directory all
 	@tools/stack.sh start $(BUILD)/run
 	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(BUILD)/run
+
+demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stops it afterwards)
+	@tools/deps.sh build servers
+	@$(MAKE) --no-print-directory all
+	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/demo.sh $(BUILD)/run
 
 down: ## stop all that runs on that stack and throw its data away; logs stay
 	@tools/stack.sh remove $(BUILD)/run

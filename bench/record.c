@@ -1,0 +1,244 @@
+#include "bench/record.h"
+
+#include <mysql/mysql.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/outcome.h"
+#include "common/xmalloc.h"
+
+struct row {
+    char order_id[IDS_ORDER_LEN + 1];
+    char user_id[24];
+    char state;
+    int reason;
+    int64_t due, qty;
+};
+
+struct payment {
+    char payment_id[24];
+    char order_id[IDS_ORDER_LEN + 1];
+    bool paid;
+};
+
+struct record {
+    struct row *rows; /* by order_id */
+    size_t n_rows;
+    struct payment *payments; /* by payment_id */
+    size_t n_payments;
+};
+
+static int by_order(const void *a, const void *b)
+{
+    return strcmp(((const struct row *)a)->order_id, ((const struct row *)b)->order_id);
+}
+
+static int by_user(const void *a, const void *b)
+{
+    return strcmp(((const struct row *)a)->user_id, ((const struct row *)b)->user_id);
+}
+
+static int by_payment(const void *a, const void *b)
+{
+    return strcmp(((const struct payment *)a)->payment_id, ((const struct payment *)b)->payment_id);
+}
+
+static MYSQL_RES *query(MYSQL *db, const char *text, struct err *err)
+{
+    MYSQL_RES *rows = mysql_query(db, text) == 0 ? mysql_store_result(db) : NULL;
+
+    if (rows == NULL) {
+        (void)err_set(err, ERR_RETRY, "mysql: %s", mysql_error(db));
+    }
+    return rows;
+}
+
+static bool read_orders(MYSQL *db, const char *item_id, struct record *r, struct err *err)
+{
+    char text[300];
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row;
+
+    /* An item_id has no character that SQL would need escaped. */
+    (void)snprintf(
+        text, sizeof(text),
+        "SELECT order_id, user_id, state, reason, due, qty FROM orders WHERE item_id = '%s'",
+        item_id);
+    rows = query(db, text, err);
+    if (rows == NULL) {
+        return false;
+    }
+    r->rows = xcalloc((size_t)mysql_num_rows(rows) + 1, sizeof(*r->rows));
+    while ((row = mysql_fetch_row(rows)) != NULL) {
+        struct row *o = &r->rows[r->n_rows++];
+
+        (void)snprintf(o->order_id, sizeof(o->order_id), "%s", row[0]);
+        (void)snprintf(o->user_id, sizeof(o->user_id), "%s", row[1]);
+        o->state = row[2][0];
+        o->reason = (int)strtol(row[3], NULL, 10);
+        o->due = strtoll(row[4], NULL, 10);
+        o->qty = strtoll(row[5], NULL, 10);
+    }
+    mysql_free_result(rows);
+    return true;
+}
+
+static bool read_payments(MYSQL *db, struct record *r, struct err *err)
+{
+    MYSQL_RES *rows = query(db, "SELECT payment_id, order_id, answer FROM payments", err);
+    MYSQL_ROW row;
+
+    if (rows == NULL) {
+        return false;
+    }
+    r->payments = xcalloc((size_t)mysql_num_rows(rows) + 1, sizeof(*r->payments));
+    while ((row = mysql_fetch_row(rows)) != NULL) {
+        struct payment *p = &r->payments[r->n_payments++];
+
+        (void)snprintf(p->payment_id, sizeof(p->payment_id), "%s", row[0]);
+        (void)snprintf(p->order_id, sizeof(p->order_id), "%s", row[1]);
+        p->paid = strcmp(row[2], "paid") == 0;
+    }
+    mysql_free_result(rows);
+    qsort(r->payments, r->n_payments, sizeof(*r->payments), by_payment);
+    return true;
+}
+
+static bool read_record(const struct options_mysql *mysql, const char *item_id, struct record *r,
+                        struct err *err)
+{
+    MYSQL *db = mysql_init(NULL);
+    bool done = false;
+
+    if (db == NULL) {
+        return err_set(err, ERR_FATAL, "out of memory");
+    }
+    if (mysql_real_connect(db, mysql->host, mysql->user, mysql->password, mysql->database,
+                           (unsigned)mysql->port, NULL, 0) == NULL) {
+        (void)err_set(err, ERR_RETRY, "mysql at %s:%d: %s", mysql->host, (int)mysql->port,
+                      mysql_error(db));
+    } else {
+        done = read_orders(db, item_id, r, err) && read_payments(db, r, err);
+    }
+    mysql_close(db);
+    return done;
+}
+
+static void count_rows(struct record *r, int64_t limit, struct record_check *check)
+{
+    int64_t units = 0;
+
+    qsort(r->rows, r->n_rows, sizeof(*r->rows), by_user);
+    for (size_t i = 0; i < r->n_rows; i++) {
+        const struct row *o = &r->rows[i];
+
+        check->orders++;
+        check->reserved += o->due > 0;
+        check->paid += o->state == ORDER_PAID;
+        check->cancelled += o->state == ORDER_CANCELLED;
+        check->expired += o->state == ORDER_EXPIRED;
+        check->held += o->state == ORDER_RESERVED;
+        check->rejected += o->state == ORDER_REJECTED;
+        if (i == 0 || by_user(&r->rows[i - 1], o) != 0) {
+            units = 0;
+        }
+        if (o->state == ORDER_PAID || o->state == ORDER_RESERVED) {
+            units += o->qty;
+            check->over_limit += units > limit && units - o->qty <= limit;
+        }
+    }
+}
+
+/* Why the record does not bear out what was told, or NULL. */
+static const char *fault(const struct storm_order *told, const struct row *row)
+{
+    if (told->contradicted) {
+        return "two answers contradict each other";
+    }
+    if (row == NULL) {
+        return told->accepted || told->reserved || told->rejected || told->paid
+                   ? "accepted, and not in the record"
+                   : NULL;
+    }
+    if (told->rejected && (row->state != ORDER_REJECTED ||
+                           strcmp(reason_name((enum reason)row->reason), told->reason) != 0)) {
+        return "told rejected with another reason or state than the record's";
+    }
+    if ((told->reserved || told->paid || told->cancelled || told->expired) && row->due == 0) {
+        return "told reserved, and never held in the record";
+    }
+    if (told->paid && row->state != ORDER_PAID) {
+        return "told paid, and not paid in the record";
+    }
+    if (told->cancelled && row->state != ORDER_CANCELLED) {
+        return "told cancelled, and not cancelled in the record";
+    }
+    if (told->expired && row->state != ORDER_EXPIRED && row->state != ORDER_PAID) {
+        return "told expired, and neither expired nor paid late in the record";
+    }
+    return NULL;
+}
+
+static const char *payment_fault(const struct storm_order *told, const struct record *r)
+{
+    struct payment key;
+    const struct payment *found = NULL;
+
+    if (!told->pay_paid && !told->pay_refund) {
+        return NULL;
+    }
+    (void)snprintf(key.payment_id, sizeof(key.payment_id), "%s", told->payment_id);
+    found = bsearch(&key, r->payments, r->n_payments, sizeof(key), by_payment);
+    if (found == NULL || strcmp(found->order_id, told->order_id) != 0) {
+        return "the payment's answer is not in the record";
+    }
+    if (found->paid != told->pay_paid || (told->pay_paid && told->pay_refund)) {
+        return "the payment was answered otherwise than in the record";
+    }
+    return NULL;
+}
+
+static void check_told(struct record *r, const struct storm_result *told,
+                       struct record_check *check)
+{
+    qsort(r->rows, r->n_rows, sizeof(*r->rows), by_order);
+    for (size_t i = 0; i < told->n_orders; i++) {
+        const struct storm_order *o = &told->orders[i];
+        struct row key;
+        const struct row *row = NULL;
+        const char *why = NULL;
+
+        if (o->order_id[0] == '\0') {
+            continue;
+        }
+        (void)snprintf(key.order_id, sizeof(key.order_id), "%s", o->order_id);
+        row = bsearch(&key, r->rows, r->n_rows, sizeof(key), by_order);
+        why = fault(o, row);
+        if (why == NULL) {
+            why = payment_fault(o, r);
+        }
+        if (why != NULL) {
+            if (check->inconsistent++ == 0) {
+                (void)snprintf(check->first, sizeof(check->first), "%s of %s: %s (record: %c)",
+                               o->order_id, o->user_id, why, row == NULL ? '-' : row->state);
+            }
+        }
+    }
+}
+
+bool record_check(const struct options_mysql *mysql, const char *item_id, int64_t limit,
+                  const struct storm_result *told, struct record_check *check, struct err *err)
+{
+    struct record r = {.rows = NULL};
+    bool done = read_record(mysql, item_id, &r, err);
+
+    memset(check, 0, sizeof(*check));
+    if (done) {
+        count_rows(&r, limit, check);
+        check_told(&r, told, check);
+    }
+    free(r.rows);
+    free(r.payments);
+    return done;
+}

@@ -1,0 +1,32 @@
+/*
+ * record.h - the orders and payments that stand in MySQL, compared with what shoppers were told.
+ *
+ * Blocking; one thread.
+ */
+#ifndef BENCH_RECORD_H
+#define BENCH_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/storm.h"
+#include "common/attr.h"
+#include "common/err.h"
+#include "common/options.h"
+
+/* What the record says of the item, and of the shoppers' answers. */
+struct record_check {
+    uint64_t orders;   /* orders of the item in the record */
+    uint64_t reserved; /* ever */
+    uint64_t paid, cancelled, expired, held, rejected;
+    uint64_t over_limit;   /* users with more than limit units */
+    uint64_t inconsistent; /* answers that the record does not bear out */
+    char first[256];       /* the first of them, in words; empty when there is none */
+};
+
+bool record_check(const struct options_mysql *mysql, const char *item_id, int64_t limit,
+                  const struct storm_result *told, struct record_check *check,
+                  struct err *err) ATTR_MUSTCHECK;
+
+#endif /* BENCH_RECORD_H */

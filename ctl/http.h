@@ -1,0 +1,26 @@
+/*
+ * http.h - one request to a producer and its answer; blocking, for a tool.
+ */
+#ifndef CTL_HTTP_H
+#define CTL_HTTP_H
+
+#include <stdbool.h>
+
+#include "common/attr.h"
+#include "common/err.h"
+#include "ctl/ctl.h"
+
+struct http_answer {
+    int status;
+    char body[8192]; /* cut, NUL-terminated */
+};
+
+/*
+ * method is "GET", "POST" or "DELETE"; body and key may be NULL.  The request is made in the name of
+ * c->user, with a token minted for a minute, and waits c->wait_s for a decision.  False, with
+ * err, when there is no answer: whether the request was obeyed is then unknown.
+ */
+bool http_ask(const struct ctl *c, const char *method, const char *path, const char *body,
+              const char *key, struct http_answer *answer, struct err *err) ATTR_MUSTCHECK;
+
+#endif /* CTL_HTTP_H */

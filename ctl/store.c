@@ -1,0 +1,183 @@
+#include "ctl/store.h"
+
+#include <mysql/mysql.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/outcome.h"
+
+/* A command by its words; NULL with err when Redis does not answer it well. */
+static redisReply *ask(redisContext *redis, int argc, const char **argv, const size_t *lens,
+                       struct err *err)
+{
+    redisReply *reply = redisCommandArgv(redis, argc, argv, lens);
+
+    if (reply == NULL) {
+        (void)err_set(err, ERR_RETRY, "redis: %s", redis->errstr);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        (void)err_set(err, ERR_RETRY, "redis: %s", reply->str);
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    return reply;
+}
+
+redisContext *store_open(const struct ctl *c, struct err *err)
+{
+    struct timeval timeout = {.tv_sec = c->timeout_ms / 1000,
+                              .tv_usec = (c->timeout_ms % 1000) * 1000};
+    redisContext *redis = redisConnectWithTimeout(c->redis.host, (int)c->redis.port, timeout);
+    const char *argv[] = {"AUTH", c->redis.password};
+    size_t lens[] = {4, strlen(c->redis.password)};
+    redisReply *reply = NULL;
+
+    if (redis == NULL || redis->err != 0) {
+        (void)err_set(err, ERR_RETRY, "redis at %s:%d: %s", c->redis.host, (int)c->redis.port,
+                      redis == NULL ? "out of memory" : redis->errstr);
+        goto fail;
+    }
+    if (redisSetTimeout(redis, timeout) != REDIS_OK) {
+        (void)err_set(err, ERR_RETRY, "redis: cannot set a timeout");
+        goto fail;
+    }
+    if (lens[1] > 0) {
+        reply = ask(redis, 2, argv, lens, err);
+        if (reply == NULL) {
+            goto fail;
+        }
+        freeReplyObject(reply);
+    }
+    return redis;
+fail:
+    if (redis != NULL) {
+        redisFree(redis);
+    }
+    return NULL;
+}
+
+static size_t key_of(const struct ctl *c, int partition, const char *name, char *out, size_t size)
+{
+    int n = snprintf(out, size, "%s:{%d}:%s", c->redis.key_prefix, partition, name);
+
+    return n > 0 && (size_t)n < size ? (size_t)n : 0;
+}
+
+int store_field(const struct ctl *c, redisContext *redis, int partition, const char *hash,
+                struct slice field, redisReply **reply, struct err *err)
+{
+    char key[300];
+    const char *argv[] = {"HGET", key, field.ptr};
+    size_t lens[] = {4, key_of(c, partition, hash, key, sizeof(key)), field.len};
+
+    *reply = ask(redis, 3, argv, lens, err);
+    if (*reply == NULL) {
+        return -1;
+    }
+    if ((*reply)->type != REDIS_REPLY_STRING) {
+        freeReplyObject(*reply);
+        *reply = NULL;
+        return 0;
+    }
+    return 1;
+}
+
+redisReply *store_hash(const struct ctl *c, redisContext *redis, int partition, const char *hash,
+                       struct err *err)
+{
+    char key[300];
+    const char *argv[] = {"HGETALL", key};
+    size_t lens[] = {7, key_of(c, partition, hash, key, sizeof(key))};
+
+    return ask(redis, 2, argv, lens, err);
+}
+
+static bool lists_order(struct slice value, const char *order_id)
+{
+    struct order_entry entry;
+
+    while (order_entry_next(&value, &entry) == 1) {
+        if (slice_eq(entry.order_id, slice_str(order_id))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Looks through the partition's orders, a piece at a time. */
+static int scan_user(const struct ctl *c, redisContext *redis, int partition, const char *order_id,
+                     struct command_text *user, struct err *err)
+{
+    char key[300];
+    char cursor[32] = "0";
+    int found = 0;
+
+    do {
+        const char *argv[] = {"HSCAN", key, cursor, "COUNT", "1000"};
+        size_t lens[] = {5, key_of(c, partition, "orders", key, sizeof(key)), strlen(cursor), 5, 4};
+        redisReply *reply = ask(redis, 5, argv, lens, err);
+
+        if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+            if (reply != NULL) {
+                freeReplyObject(reply);
+            }
+            return -1;
+        }
+        (void)snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+        for (size_t i = 0; found == 0 && i + 1 < reply->element[1]->elements; i += 2) {
+            redisReply *field = reply->element[1]->element[i];
+            redisReply *value = reply->element[1]->element[i + 1];
+
+            if (lists_order((struct slice){value->str, value->len}, order_id)) {
+                found = command_set_text(user, (struct slice){field->str, field->len}) ? 1 : 0;
+            }
+        }
+        freeReplyObject(reply);
+    } while (found == 0 && strcmp(cursor, "0") != 0);
+    return found;
+}
+
+/* Returns 1, 0 or, when MySQL cannot be asked, -1. */
+static int find_in_mysql(const struct ctl *c, const char *order_id, struct command_text *user)
+{
+    unsigned timeout_s = (unsigned)(c->timeout_ms / 1000) + 1;
+    MYSQL *db = mysql_init(NULL);
+    MYSQL_RES *rows = NULL;
+    MYSQL_ROW row = NULL;
+    char query[160];
+    int found = -1;
+
+    if (db == NULL || mysql_options(db, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s) != 0 ||
+        mysql_options(db, MYSQL_OPT_READ_TIMEOUT, &timeout_s) != 0 ||
+        mysql_options(db, MYSQL_SET_CHARSET_NAME, "utf8mb4") != 0 ||
+        mysql_real_connect(db, c->mysql.host, c->mysql.user, c->mysql.password, c->mysql.database,
+                           (unsigned)c->mysql.port, NULL, 0) == NULL) {
+        goto out;
+    }
+    /* The caller has checked that order_id is a UUID, so it needs no escaping. */
+    (void)snprintf(query, sizeof(query), "SELECT user_id FROM orders WHERE order_id = '%s' LIMIT 1",
+                   order_id);
+    if (mysql_query(db, query) != 0 || (rows = mysql_store_result(db)) == NULL) {
+        goto out;
+    }
+    row = mysql_fetch_row(rows);
+    found = row != NULL && row[0] != NULL &&
+            command_set_text(user, (struct slice){row[0], mysql_fetch_lengths(rows)[0]});
+out:
+    if (rows != NULL) {
+        mysql_free_result(rows);
+    }
+    if (db != NULL) {
+        mysql_close(db);
+    }
+    return found;
+}
+
+int store_find_user(const struct ctl *c, redisContext *redis, int partition, const char *order_id,
+                    struct command_text *user, struct err *err)
+{
+    if (find_in_mysql(c, order_id, user) == 1) {
+        return 1;
+    }
+    return scan_user(c, redis, partition, order_id, user, err);
+}
