@@ -54,8 +54,8 @@ static bool add_headers(const struct ctl *c, struct evhttp_request *req, const c
     return true;
 }
 
-bool http_ask(const struct ctl *c, const char *method, const char *path, const char *body,
-              const char *key, struct http_answer *answer, struct err *err)
+bool http_ask(const struct ctl *c, const struct http_question *question, struct http_answer *answer,
+              struct err *err)
 {
     struct evhttp_uri *uri = evhttp_uri_parse(c->url);
     const char *host = uri == NULL ? NULL : evhttp_uri_get_host(uri);
@@ -77,13 +77,14 @@ bool http_ask(const struct ctl *c, const char *method, const char *path, const c
         goto out;
     }
     evhttp_connection_set_timeout(conn, (int)(c->timeout_ms / 1000 + c->wait_s + 1));
-    if (!add_headers(c, req, key, host, err)) {
+    if (!add_headers(c, req, question->key, host, err)) {
         goto out;
     }
-    if (body != NULL) {
-        (void)evbuffer_add(evhttp_request_get_output_buffer(req), body, strlen(body));
+    if (question->body != NULL) {
+        (void)evbuffer_add(evhttp_request_get_output_buffer(req), question->body,
+                           strlen(question->body)); /* a body that is cut is refused */
     }
-    if (evhttp_make_request(conn, req, command_of(method), path) != 0) {
+    if (evhttp_make_request(conn, req, command_of(question->method), question->path) != 0) {
         req = NULL; /* freed by the failed call */
         (void)err_set(err, ERR_RETRY, "cannot ask %s", c->url);
         goto out;

@@ -15,12 +15,19 @@ struct http_answer {
     char body[8192]; /* cut, NUL-terminated */
 };
 
+struct http_question {
+    const char *method; /* "GET", "POST" or "DELETE" */
+    const char *path;
+    const char *body; /* or NULL */
+    const char *key;  /* Idempotency-Key, or NULL */
+};
+
 /*
- * method is "GET", "POST" or "DELETE"; body and key may be NULL.  The request is made in the name of
+ * The request is made in the name of
  * c->user, with a token minted for a minute, and waits c->wait_s for a decision.  False, with
  * err, when there is no answer: whether the request was obeyed is then unknown.
  */
-bool http_ask(const struct ctl *c, const char *method, const char *path, const char *body,
-              const char *key, struct http_answer *answer, struct err *err) ATTR_MUSTCHECK;
+bool http_ask(const struct ctl *c, const struct http_question *question, struct http_answer *answer,
+              struct err *err) ATTR_MUSTCHECK;
 
 #endif /* CTL_HTTP_H */

@@ -52,7 +52,8 @@ static int ask(const struct ctl *c, const char *method, const char *path, json_t
     struct err err = {0};
     struct http_answer answer;
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    bool done = http_ask(c, method, path, text, key, &answer, &err);
+    struct http_question question = {.method = method, .path = path, .body = text, .key = key};
+    bool done = http_ask(c, &question, &answer, &err);
 
     free(text);
     json_decref(body);
@@ -142,11 +143,11 @@ static void print_order(const struct ctl *c, const struct order_entry *o, struct
 }
 
 /* Prints the order if the user has it: 1, 0, or -1 with err. */
-static int show_of_user(const struct ctl *c, redisContext *redis, int partition,
+static int show_of_user(const struct ctl *c, const struct store *store, int partition,
                         const char *order_id, struct slice user, struct err *err)
 {
     redisReply *reply = NULL;
-    int found = store_field(c, redis, partition, "orders", user, &reply, err);
+    int found = store_field(store, partition, "orders", user, &reply, err);
     struct slice value;
     struct order_entry entry;
 
@@ -170,23 +171,22 @@ int order_show(const struct ctl *c, const char *order_id)
     struct err err = {0};
     struct command_text user = {.len = 0};
     int partition = -1;
-    redisContext *redis = NULL;
+    struct store store;
     int found = 0;
 
     if (!ids_parse_order(slice_str(order_id), &partition, NULL) ||
         partition >= (int)c->kafka.partitions) {
         return ctl_say(CTL_USAGE, "%s is no order_id", order_id);
     }
-    redis = store_open(c, &err);
-    if (redis == NULL) {
+    if (!store_open(&store, c, &err)) {
         return ctl_fail(&err);
     }
     found = c->user[0] != '\0' ? (command_set_text(&user, slice_str(c->user)) ? 1 : 0)
-                               : store_find_user(c, redis, partition, order_id, &user, &err);
+                               : store_find_user(&store, partition, order_id, &user, &err);
     if (found == 1) {
-        found = show_of_user(c, redis, partition, order_id, command_text(&user), &err);
+        found = show_of_user(c, &store, partition, order_id, command_text(&user), &err);
     }
-    redisFree(redis);
+    store_close(&store);
     if (found < 0) {
         return ctl_fail(&err);
     }

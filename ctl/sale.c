@@ -152,14 +152,15 @@ int sale_apply(const struct ctl *c, const char *action, const char *item_id, con
 }
 
 /* Prints an item as it is now; 1 done, 0 unknown, -1 with err. */
-static int show(const struct ctl *c, redisContext *redis, const char *item_id, struct err *err)
+static int show(const struct ctl *c, const struct store *store, const char *item_id,
+                struct err *err)
 {
     int partition = partition_of(c, item_id, err);
     redisReply *reply = NULL;
     struct item_entry it;
     int found = partition < 0
                     ? -1
-                    : store_field(c, redis, partition, "items", slice_str(item_id), &reply, err);
+                    : store_field(store, partition, "items", slice_str(item_id), &reply, err);
 
     if (found == 1) {
         if (item_entry_parse((struct slice){reply->str, reply->len}, &it)) {
@@ -177,12 +178,10 @@ static int show(const struct ctl *c, redisContext *redis, const char *item_id, s
 int sale_show(const struct ctl *c, const char *item_id)
 {
     struct err err = {0};
-    redisContext *redis = store_open(c, &err);
-    int found = redis == NULL ? -1 : show(c, redis, item_id, &err);
+    struct store store;
+    int found = store_open(&store, c, &err) ? show(c, &store, item_id, &err) : -1;
 
-    if (redis != NULL) {
-        redisFree(redis);
-    }
+    store_close(&store);
     if (found < 0) {
         return ctl_fail(&err);
     }
@@ -199,15 +198,15 @@ int sale_show(const struct ctl *c, const char *item_id)
 int sale_list(const struct ctl *c)
 {
     struct err err = {0};
-    redisContext *redis = store_open(c, &err);
+    struct store store;
     const char *separator = "";
-    bool done = redis != NULL;
+    bool done = store_open(&store, c, &err);
 
     if (done && c->json) {
         printf("{\"items\":[");
     }
     for (int p = 0; done && p < (int)c->kafka.partitions; p++) {
-        redisReply *reply = store_hash(c, redis, p, "items", &err);
+        redisReply *reply = store_hash(&store, p, "items", &err);
 
         done = reply != NULL;
         for (size_t i = 0; done && i + 1 < reply->elements; i += 2) {
@@ -224,9 +223,7 @@ int sale_list(const struct ctl *c)
             freeReplyObject(reply);
         }
     }
-    if (redis != NULL) {
-        redisFree(redis);
-    }
+    store_close(&store);
     if (!done) {
         return ctl_fail(&err);
     }
@@ -237,14 +234,14 @@ int sale_list(const struct ctl *c)
 int sale_watch(const struct ctl *c, const char *item_id)
 {
     struct err err = {0};
-    redisContext *redis = store_open(c, &err);
+    struct store store;
     struct timespec pause = {.tv_sec = c->interval_ms / 1000,
                              .tv_nsec = (c->interval_ms % 1000) * 1000000};
     bool live = isatty(STDOUT_FILENO) && !c->json; /* on a terminal one line that moves */
-    int found = redis == NULL ? -1 : 1;
+    int found = store_open(&store, c, &err) ? 1 : -1;
 
     for (int64_t i = 0; found == 1 && (c->count == 0 || i < c->count); i++) {
-        found = show(c, redis, item_id, &err);
+        found = show(c, &store, item_id, &err);
         if (found == 1) {
             printf(live && (c->count == 0 || i + 1 < c->count) ? "\r" : "\n");
             (void)fflush(stdout);
@@ -253,9 +250,7 @@ int sale_watch(const struct ctl *c, const char *item_id)
             }
         }
     }
-    if (redis != NULL) {
-        redisFree(redis);
-    }
+    store_close(&store);
     if (found < 0) {
         return ctl_fail(&err);
     }

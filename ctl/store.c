@@ -23,7 +23,7 @@ static redisReply *ask(redisContext *redis, int argc, const char **argv, const s
     return reply;
 }
 
-redisContext *store_open(const struct ctl *c, struct err *err)
+bool store_open(struct store *store, const struct ctl *c, struct err *err)
 {
     struct timeval timeout = {.tv_sec = c->timeout_ms / 1000,
                               .tv_usec = (c->timeout_ms % 1000) * 1000};
@@ -32,28 +32,30 @@ redisContext *store_open(const struct ctl *c, struct err *err)
     size_t lens[] = {4, strlen(c->redis.password)};
     redisReply *reply = NULL;
 
+    *store = (struct store){.c = c, .redis = redis};
     if (redis == NULL || redis->err != 0) {
-        (void)err_set(err, ERR_RETRY, "redis at %s:%d: %s", c->redis.host, (int)c->redis.port,
-                      redis == NULL ? "out of memory" : redis->errstr);
-        goto fail;
+        return err_set(err, ERR_RETRY, "redis at %s:%d: %s", c->redis.host, (int)c->redis.port,
+                       redis == NULL ? "out of memory" : redis->errstr);
     }
     if (redisSetTimeout(redis, timeout) != REDIS_OK) {
-        (void)err_set(err, ERR_RETRY, "redis: cannot set a timeout");
-        goto fail;
+        return err_set(err, ERR_RETRY, "redis: cannot set a timeout");
     }
     if (lens[1] > 0) {
         reply = ask(redis, 2, argv, lens, err);
         if (reply == NULL) {
-            goto fail;
+            return false;
         }
         freeReplyObject(reply);
     }
-    return redis;
-fail:
-    if (redis != NULL) {
-        redisFree(redis);
+    return true;
+}
+
+void store_close(struct store *store)
+{
+    if (store->redis != NULL) {
+        redisFree(store->redis);
+        store->redis = NULL;
     }
-    return NULL;
 }
 
 static size_t key_of(const struct ctl *c, int partition, const char *name, char *out, size_t size)
@@ -63,14 +65,14 @@ static size_t key_of(const struct ctl *c, int partition, const char *name, char 
     return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 
-int store_field(const struct ctl *c, redisContext *redis, int partition, const char *hash,
-                struct slice field, redisReply **reply, struct err *err)
+int store_field(const struct store *store, int partition, const char *hash, struct slice field,
+                redisReply **reply, struct err *err)
 {
     char key[300];
     const char *argv[] = {"HGET", key, field.ptr};
-    size_t lens[] = {4, key_of(c, partition, hash, key, sizeof(key)), field.len};
+    size_t lens[] = {4, key_of(store->c, partition, hash, key, sizeof(key)), field.len};
 
-    *reply = ask(redis, 3, argv, lens, err);
+    *reply = ask(store->redis, 3, argv, lens, err);
     if (*reply == NULL) {
         return -1;
     }
@@ -82,14 +84,13 @@ int store_field(const struct ctl *c, redisContext *redis, int partition, const c
     return 1;
 }
 
-redisReply *store_hash(const struct ctl *c, redisContext *redis, int partition, const char *hash,
-                       struct err *err)
+redisReply *store_hash(const struct store *store, int partition, const char *hash, struct err *err)
 {
     char key[300];
     const char *argv[] = {"HGETALL", key};
-    size_t lens[] = {7, key_of(c, partition, hash, key, sizeof(key))};
+    size_t lens[] = {7, key_of(store->c, partition, hash, key, sizeof(key))};
 
-    return ask(redis, 2, argv, lens, err);
+    return ask(store->redis, 2, argv, lens, err);
 }
 
 static bool lists_order(struct slice value, const char *order_id)
@@ -105,7 +106,7 @@ static bool lists_order(struct slice value, const char *order_id)
 }
 
 /* Looks through the partition's orders, a piece at a time. */
-static int scan_user(const struct ctl *c, redisContext *redis, int partition, const char *order_id,
+static int scan_user(const struct store *store, int partition, const char *order_id,
                      struct command_text *user, struct err *err)
 {
     char key[300];
@@ -114,8 +115,9 @@ static int scan_user(const struct ctl *c, redisContext *redis, int partition, co
 
     do {
         const char *argv[] = {"HSCAN", key, cursor, "COUNT", "1000"};
-        size_t lens[] = {5, key_of(c, partition, "orders", key, sizeof(key)), strlen(cursor), 5, 4};
-        redisReply *reply = ask(redis, 5, argv, lens, err);
+        size_t lens[] = {5, key_of(store->c, partition, "orders", key, sizeof(key)), strlen(cursor),
+                         5, 4};
+        redisReply *reply = ask(store->redis, 5, argv, lens, err);
 
         if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
             if (reply != NULL) {
@@ -173,11 +175,11 @@ out:
     return found;
 }
 
-int store_find_user(const struct ctl *c, redisContext *redis, int partition, const char *order_id,
+int store_find_user(const struct store *store, int partition, const char *order_id,
                     struct command_text *user, struct err *err)
 {
-    if (find_in_mysql(c, order_id, user) == 1) {
+    if (find_in_mysql(store->c, order_id, user) == 1) {
         return 1;
     }
-    return scan_user(c, redis, partition, order_id, user, err);
+    return scan_user(store, partition, order_id, user, err);
 }

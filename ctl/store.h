@@ -12,25 +12,31 @@
 #include "common/err.h"
 #include "ctl/ctl.h"
 
-/* Connects, with the settings' timeout; NULL with err on failure. */
-redisContext *store_open(const struct ctl *c, struct err *err) ATTR_MUSTCHECK;
+struct store {
+    const struct ctl *c; /* borrowed */
+    redisContext *redis; /* NULL: not connected */
+};
+
+/* Connects, with the settings' timeout.  store_close() is right after success and failure. */
+bool store_open(struct store *store, const struct ctl *c, struct err *err) ATTR_MUSTCHECK;
+void store_close(struct store *store);
 
 /*
  * One field of a partition's hash (`orders`, `items`, `log`).  Returns 1 with *reply (the caller
  * frees it), 0 when there is no such field, -1 with err.
  */
-int store_field(const struct ctl *c, redisContext *redis, int partition, const char *hash,
-                struct slice field, redisReply **reply, struct err *err);
+int store_field(const struct store *store, int partition, const char *hash, struct slice field,
+                redisReply **reply, struct err *err);
 
 /* A whole hash, for lists of items; NULL with err on failure. */
-redisReply *store_hash(const struct ctl *c, redisContext *redis, int partition, const char *hash,
+redisReply *store_hash(const struct store *store, int partition, const char *hash,
                        struct err *err) ATTR_MUSTCHECK;
 
 /*
  * The user of an order: from MySQL, which knows orders by their id, or else by reading all of
  * the partition's orders in Redis.  Returns 1, 0 (nobody knows it) or -1 with err.
  */
-int store_find_user(const struct ctl *c, redisContext *redis, int partition, const char *order_id,
+int store_find_user(const struct store *store, int partition, const char *order_id,
                     struct command_text *user, struct err *err);
 
 #endif /* CTL_STORE_H */
