@@ -274,7 +274,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 static void on_open_more(evutil_socket_t fd, short what, void *arg)
 {
     struct client *c = arg;
-    struct timeval pause = {.tv_usec = OPEN_PAUSE_MS * 1000};
+    struct timeval pause = {.tv_usec = OPEN_PAUSE_MS * 1000L};
 
     (void)fd;
     (void)what;

@@ -1,5 +1,6 @@
 #include "bench/record.h"
 
+#include <assert.h>
 #include <mysql/mysql.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,14 @@
 
 struct row {
     char order_id[IDS_ORDER_LEN + 1];
-    char user_id[24];
+    char user_id[32];
     char state;
     int reason;
     int64_t due, qty;
 };
 
 struct payment {
-    char payment_id[24];
+    char payment_id[40];
     char order_id[IDS_ORDER_LEN + 1];
     bool paid;
 };
@@ -129,6 +130,9 @@ static void count_rows(struct record *r, int64_t limit, struct record_check *che
 {
     int64_t units = 0;
 
+    if (r->n_rows == 0) {
+        return;
+    }
     qsort(r->rows, r->n_rows, sizeof(*r->rows), by_user);
     for (size_t i = 0; i < r->n_rows; i++) {
         const struct row *o = &r->rows[i];
@@ -202,6 +206,7 @@ static const char *payment_fault(const struct storm_order *told, const struct re
 static void check_told(struct record *r, const struct storm_result *told,
                        struct record_check *check)
 {
+    assert(r->rows != NULL && r->payments != NULL); /* read_record() has made both */
     qsort(r->rows, r->n_rows, sizeof(*r->rows), by_order);
     for (size_t i = 0; i < told->n_orders; i++) {
         const struct storm_order *o = &told->orders[i];

@@ -475,21 +475,23 @@ static void press(struct shopper *s)
 static void send_step(struct shopper *s)
 {
     struct storm_order *o = order_of(s);
+    bool pays = s->step == STEP_PAY;
     char request[TOKEN_MAX + 400];
     char body[100];
-    const char *format =
-        "GET /v1/orders/%s HTTP/1.1\r\nAuthorization: Bearer %s\r\nPrefer: wait=%d\r\n";
 
-    if (s->step == STEP_PAY) {
-        format = "POST /v1/orders/%s/payment HTTP/1.1\r\nAuthorization: Bearer %s\r\nPrefer: "
-                 "wait=%d\r\nContent-Type: application/json\r\n";
+    if (pays) {
         (void)snprintf(o->payment_id, sizeof(o->payment_id), "pay-%zu-%d", s->number, s->key);
         (void)snprintf(body, sizeof(body), "{\"payment_id\":\"%s\"}", o->payment_id);
-    } else if (s->step == STEP_CANCEL) {
-        format = "DELETE /v1/orders/%s HTTP/1.1\r\nAuthorization: Bearer %s\r\nPrefer: wait=%d\r\n";
     }
-    (void)snprintf(request, sizeof(request), format, o->order_id, s->token, WAIT_S);
-    client_send(s->crowd->client, request, s->step == STEP_PAY ? body : NULL, on_answer, s);
+    (void)snprintf(
+        request, sizeof(request),
+        "%s /v1/orders/%s%s HTTP/1.1\r\nAuthorization: Bearer %s\r\nPrefer: wait=%d\r\n%s",
+        pays                     ? "POST"
+        : s->step == STEP_CANCEL ? "DELETE"
+                                 : "GET",
+        o->order_id, pays ? "/payment" : "", s->token, WAIT_S,
+        pays ? "Content-Type: application/json\r\n" : "");
+    client_send(s->crowd->client, request, pays ? body : NULL, on_answer, s);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -548,7 +550,7 @@ static int64_t arrival_ms(struct crowd *crowd)
 static bool invite(struct crowd *crowd, size_t number, struct err *err)
 {
     struct shopper *s = &crowd->shoppers[number];
-    char user[24];
+    char user[32];
     char token[TOKEN_MAX];
     unsigned fate = (unsigned)(draw(crowd) % 100);
     int64_t at_ms = arrival_ms(crowd);
@@ -565,7 +567,7 @@ static bool invite(struct crowd *crowd, size_t number, struct err *err)
     s->presses_twice = chance(crowd, 10);
     s->asks_again = chance(crowd, 10);
     s->returns = chance(crowd, 40) ? 3 : 0;
-    s->then = fate < 60 ? 'p' : fate < 75 ? 'c' : 'a';
+    s->then = "pca"[(fate >= 60) + (fate >= 75)];
     s->timer = evtimer_new(crowd->base, on_timer, s);
     if (s->timer == NULL) {
         return err_set(err, ERR_FATAL, "out of memory");

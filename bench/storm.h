@@ -36,8 +36,8 @@ struct storm_tally {
 /* What one shopper was told about one order. */
 struct storm_order {
     char order_id[IDS_ORDER_LEN + 1]; /* empty: never heard of */
-    char user_id[24];
-    char payment_id[24];                               /* empty: did not pay */
+    char user_id[32];
+    char payment_id[40];                               /* empty: did not pay */
     char reason[STORM_REASON_MAX];                     /* of the rejection */
     bool accepted;                                     /* 202 */
     bool reserved, rejected, paid, cancelled, expired; /* states told */
