@@ -69,7 +69,7 @@ $(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
 # What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
-$(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c)
+$(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c) | deps-build deps-fuzz
 	@mkdir -p $(@D)
 	clang $(ALL_CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LDLIBS)
 
@@ -107,13 +107,16 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 	@$(MAKE) --no-print-directory all check
 	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
+# Where that stack lives: RUN=DIR makes another one beside it.
+RUN ?= $(BUILD)/run
+
 # Recursive, because the flags of a build are right only once its packages are there.
 .PHONY: up down demo
 up: ## a private stack and one of each daemon, ready, in build/run/ (see build/run/env)
 	@tools/deps.sh build servers
 	@$(MAKE) --no-print-directory all
-	@tools/stack.sh start $(BUILD)/run
-	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(BUILD)/run
+	@tools/stack.sh start $(RUN)
+	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(RUN)
 
 demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stops it afterwards)
 	@tools/deps.sh build servers
@@ -121,7 +124,7 @@ demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stop
 	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/demo.sh $(BUILD)/run
 
 down: ## stop all that runs on that stack and throw its data away; logs stay
-	@tools/stack.sh remove $(BUILD)/run
+	@tools/stack.sh remove $(RUN)
 
 fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (30) each
 	@for f in $^; do n=$$(basename $$f _fuzz); mkdir -p $(BUILD)/corpus/$$n; \
@@ -146,7 +149,7 @@ lint: | deps-lint ## shellcheck, and the rule that common/ knows no daemon
 	    { echo "common/ includes nothing from a daemon" >&2; exit 1; }
 
 # Packages by what needs them; tools/deps.sh knows which and why.
-DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-lint
+DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-lint deps-fuzz
 .PHONY: deps $(DEPS_GROUPS)
 deps: ## install every Debian package that any target needs
 	@tools/deps.sh $(DEPS_GROUPS:deps-%=%)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh [--list] GROUP...: installs the Debian packages that are missing, and says what for.
 #
-# Groups: build, unit, servers, tests, lint.  Nothing missing: returns at once, needs neither root
+# Groups: build, unit, servers, tests, lint, fuzz.  Nothing missing: returns at once, needs neither root
 # nor a network.  Programs only: no system service is started, and none is enabled for the next
 # boot.  DEPS=0 skips everything (for a build under a package manager).
 set -euo pipefail
@@ -57,6 +57,12 @@ python3-confluent-kafka  -                                Kafka from the tests
 python3-requests         -                                HTTP from the tests
 LIST
         ;;
+    fuzz)
+        cat <<'LIST'
+clang                    clang                            builds the fuzz targets
+libclang-rt-14-dev       -                                the fuzzer itself
+LIST
+        ;;
     lint)
         cat <<'LIST'
 clang-format             clang-format                     the house style
@@ -65,7 +71,7 @@ shellcheck               shellcheck                       the scripts
 LIST
         ;;
     *)
-        echo "deps.sh: no group \"$1\"; there are: build unit servers tests lint" >&2
+        echo "deps.sh: no group \"$1\"; there are: build unit servers tests lint fuzz" >&2
         exit 2
         ;;
     esac
