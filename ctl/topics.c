@@ -153,6 +153,30 @@ static bool await_leaders(const struct ctl *c, rd_kafka_t *rk, struct err *err)
     return true;
 }
 
+/*
+ * The offset behind the partition's last record, or -1 with err.  A broker that has just made
+ * the topic says "not leader" for a moment.
+ */
+static int64_t end_of(const struct ctl *c, rd_kafka_t *rk, int partition, struct err *err)
+{
+    int64_t end_ms = clock_mono_ms() + c->timeout_ms;
+    rd_kafka_resp_err_t code;
+    int64_t low = 0;
+    int64_t high = -1;
+
+    do {
+        code = rd_kafka_query_watermark_offsets(rk, c->kafka.topic_orders, partition, &low, &high,
+                                                (int)c->timeout_ms);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return high;
+        }
+        rd_kafka_poll(rk, 50);
+    } while (clock_mono_ms() < end_ms);
+    (void)err_set(err, ERR_RETRY, "topic %s [%d]: %s", c->kafka.topic_orders, partition,
+                  rd_kafka_err2str(code));
+    return -1;
+}
+
 /* Appends genesis if the partition is empty; *made tells. */
 static bool begin(const struct ctl *c, rd_kafka_t *rk, int partition, bool *made, struct err *err)
 {
@@ -160,18 +184,11 @@ static bool begin(const struct ctl *c, rd_kafka_t *rk, int partition, bool *made
         .type = COMMAND_GENESIS, .partitions = c->kafka.partitions, .rules = COMMAND_RULES};
     unsigned char bytes[IDS_LOG_LEN / 2];
     char log_id[IDS_LOG_LEN + 1];
-    int64_t low = 0;
-    int64_t high = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        rk, c->kafka.topic_orders, partition, &low, &high, (int)c->timeout_ms);
+    int64_t end = end_of(c, rk, partition, err);
 
     *made = false;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return err_set(err, ERR_RETRY, "topic %s [%d]: %s", c->kafka.topic_orders, partition,
-                       rd_kafka_err2str(code));
-    }
-    if (high > 0) {
-        return true;
+    if (end != 0) {
+        return end > 0;
     }
     if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
         return err_set(err, ERR_FATAL, "no random bytes for a log id");
