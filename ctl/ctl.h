@@ -66,5 +66,6 @@ int order_place(const struct ctl *c, const char *item_id);
 int order_show(const struct ctl *c, const char *order_id);
 int order_pay(const struct ctl *c, const char *order_id, const char *payment_id);
 int order_cancel(const struct ctl *c, const char *order_id);
+int health_ask(const struct ctl *c, const char *url);
 
 #endif /* CTL_CTL_H */

@@ -34,17 +34,17 @@ static bool add_headers(const struct ctl *c, struct evhttp_request *req, const c
                         const char *host, struct err *err)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
-    char token[TOKEN_MAX];
+    char token[TOKEN_MAX] = "";
     char bearer[TOKEN_MAX + 16];
     char prefer[32];
 
-    if (!token_mint(c, c->user, 60, token, err)) {
+    if (c->user[0] != '\0' && !token_mint(c, c->user, 60, token, err)) {
         return false;
     }
     (void)snprintf(bearer, sizeof(bearer), "Bearer %s", token);
     (void)snprintf(prefer, sizeof(prefer), "wait=%lld", (long long)c->wait_s);
     if (evhttp_add_header(headers, "Host", host) != 0 ||
-        evhttp_add_header(headers, "Authorization", bearer) != 0 ||
+        (c->user[0] != '\0' && evhttp_add_header(headers, "Authorization", bearer) != 0) ||
         evhttp_add_header(headers, "Content-Type", "application/json") != 0 ||
         evhttp_add_header(headers, "Connection", "close") != 0 ||
         (c->wait_s > 0 && evhttp_add_header(headers, "Prefer", prefer) != 0) ||

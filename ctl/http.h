@@ -23,9 +23,9 @@ struct http_question {
 };
 
 /*
- * The request is made in the name of
- * c->user, with a token minted for a minute, and waits c->wait_s for a decision.  False, with
- * err, when there is no answer: whether the request was obeyed is then unknown.
+ * The request is made in the name of c->user, with a token minted for a minute ("": without one),
+ * and waits c->wait_s for a decision.  False, with err, when there is no answer: whether the
+ * request was obeyed is then unknown.
  */
 bool http_ask(const struct ctl *c, const struct http_question *question, struct http_answer *answer,
               struct err *err) ATTR_MUSTCHECK;

@@ -57,6 +57,8 @@ static const char usage[] =
     "  seckillctl order place ITEM --user U [--qty N] [--key K] [--wait S]\n"
     "  seckillctl order show ORDER [--user U]\n"
     "  seckillctl order pay ORDER PAYMENT --user U | cancel ORDER --user U\n"
+    "  seckillctl health [URL]               is the daemon there ready?  (URL: --url; /readyz if it\n"
+    "                                        has no path)\n"
     "Exit: 0 done, 1 refused or not found, 2 could not ask or unknown, 64 wrong usage.\n"
     "After 2 a sale command may be repeated safely with the --op-id it printed, an order with its\n"
     "--key, a payment with its id.\n";
@@ -130,6 +132,9 @@ static int run(const struct ctl *c)
     }
     if (n >= 1 && strcmp(w[0], "order") == 0) {
         return run_order(c, w, n);
+    }
+    if ((n == 1 || n == 2) && strcmp(w[0], "health") == 0) {
+        return health_ask(c, n == 2 ? w[1] : c->url);
     }
     return ctl_say(CTL_USAGE, "%s; see seckillctl --help",
                    n == 0 ? "no command" : "unknown command");
