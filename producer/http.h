@@ -36,7 +36,7 @@ struct http;
 struct http_request;
 
 struct http_settings {
-    const char *listen; /* "127.0.0.1:8080", "[::]:0"; port 0 lets the kernel choose */
+    const char *listen; /* "127.0.0.1:8080", "[::]:0", ":80"; port 0 lets the kernel choose */
     bool is_port_shared;
     int backlog;
 
@@ -82,8 +82,6 @@ struct http_settings {
       "Connections closed at a deadline.")                                                         \
     X(HTTP_LATE_IDLE, COUNTER, "seckill_http_timeouts_total", "phase=\"idle\"",                    \
       "Connections closed at a deadline.")
-
-enum http_stat { HTTP_STATS(STATS_ENUM) HTTP_STAT_COUNT };
 
 /* Sane values for everything but listen. */
 void http_settings_init(struct http_settings *settings);
