@@ -5,6 +5,7 @@ import os
 import pytest
 
 from lib.stack import BUILD, Stack
+from lib.system import System
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,25 @@ def stack():
     yield servers
     if os.environ.get("KEEP") != "1":
         servers.remove()
+
+
+@pytest.fixture(scope="session")
+def daemons(stack):
+    """One of each daemon for the whole session."""
+    # The limits at the door have tests of their own; here all requests come from one address.
+    return System(stack, SECKILL_RATE_IP=0, SECKILL_RATE_USER=0, SECKILL_RATE_ITEM=0).start()
+
+
+@pytest.fixture
+def system(daemons):
+    """The whole system, running.  After the test, log, Redis and MySQL agree and add up, and no
+    daemon has logged an error that the test did not name in system.expected."""
+    daemons.start()
+    daemons.mark_logs()
+    yield daemons
+    daemons.start()
+    daemons.verify()
+    assert daemons.errors() == []
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,0 +1,146 @@
+"""A sale under a storm while parts of the system die.  stampede compares every answer that a shopper
+got with the record, and log, Redis and MySQL with each other: its exit status is the verdict."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from lib.stack import BIN, BUILD
+from lib.wait import wait_until
+
+STOCK = 400
+
+
+class Storm:
+    """A crowd at the door, in a process of its own."""
+
+    def __init__(self, system, name, shoppers=4000, spread_ms=6000):
+        self.system = system
+        self.item = system.open(stock=STOCK, limit=1, hold_ms=1500)
+        self.report = BUILD / f"storm-{name}.json"
+        self.report.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            [
+                BIN / "stampede",
+                f"--item={self.item}",
+                f"--shoppers={shoppers}",
+                "--connections=300",
+                f"--spread-ms={spread_ms}",
+                "--patience-ms=90000",
+                "--settle-ms=2500",
+                f"--verify={BIN}/seckill-guardian verify --json",
+                f"--report={self.report}",
+            ],
+            env=system.stack.environ(**system.settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def in_the_middle(self):
+        """Returns when some units are sold and the storm goes on."""
+        wait_until(lambda: self.taken() >= STOCK // 8, 60, "the sale is in full swing", interval=0.1)
+        assert self.process.poll() is None, self.process.communicate()[0]
+        return self
+
+    def taken(self):
+        try:
+            counts = self.system.item(self.item)
+        except AssertionError:  # Redis is away
+            return -1
+        return counts["held"] + counts["sold"]
+
+    def end(self):
+        """The report, after the verdict."""
+        said, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == 0, said
+        report = json.loads(self.report.read_text())
+        assert report["ok"] and report["oversold"] == 0 and report["inconsistent_answers"] == 0
+        assert report["reserved"] >= STOCK
+        return report
+
+
+@pytest.fixture
+def storm(system, request):
+    made = Storm(system, request.node.name.replace("/", "_"))
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+
+
+@pytest.mark.parametrize("daemon", ["producer", "matcher", "guardian"])
+def test_kill_9_of_a_daemon_in_mid_sale(system, storm, daemon):
+    storm.in_the_middle()
+    system.stack.kill_daemon(daemon)
+    system.start(daemon)
+    storm.end()
+
+
+def test_two_matchers_one_stopped_past_its_session(system, storm):
+    system.start("matcher-2")
+    storm.in_the_middle()
+    pid = int(system.env["MATCHER_PID"])
+    os.kill(pid, signal.SIGSTOP)
+    report = storm.end()  # the session ends after 10 s, the other one takes over
+    os.kill(pid, signal.SIGCONT)
+    assert report["paid"] > 0
+    item = system.open(stock=1)
+    system.shopper().reserve(item)
+    system.stack.stop_daemons("matcher-2")
+
+
+def test_flushall_in_mid_sale(system, storm):
+    system.expected = [r"matcher .*(redis|partition)\."]
+    storm.in_the_middle()
+    system.redis().flushall()
+    storm.end()
+
+
+def test_redis_killed_and_its_log_cut_short(system, storm):
+    storm.in_the_middle()
+    system.stack.kill("redis")
+    cut_aof(system)
+    system.stack.restart("redis")
+    storm.end()
+
+
+def cut_aof(system):
+    """Takes a few kB off the end of Redis' append-only file, as a power cut does."""
+    files = sorted((system.stack.dir).rglob("*.incr.aof")) + sorted(system.stack.dir.rglob("appendonly.aof"))
+    size = files[-1].stat().st_size
+    assert size > 8192, "there is not enough to cut off"
+    os.truncate(files[-1], size - 8000)
+
+
+def test_kafka_killed_and_back(system, storm):
+    storm.in_the_middle()
+    system.stack.kill("kafka")
+    system.stack.restart("kafka")
+    storm.end()
+
+
+def test_mysql_killed_and_back(system, storm):
+    storm.in_the_middle()
+    system.stack.kill("mysql")
+    system.stack.restart("mysql")
+    storm.end()
+
+
+def test_sigterm_under_load_drains(system, storm):
+    storm.in_the_middle()
+    for daemon in ("producer", "matcher", "guardian"):
+        pid = int(system.env[f"{daemon.upper()}_PID"])
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda p=pid: not os.path.exists(f"/proc/{p}"), 30, f"{daemon} drains and ends")
+        system.start(daemon)
+    storm.end()
+
+
+def test_reconcile_is_clean_in_mid_sale(system, storm):
+    storm.in_the_middle()
+    done = system.run("seckill-guardian", "reconcile", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    storm.end()
