@@ -30,29 +30,36 @@ local BELOW_COMMITTED, BAD_OPERATION, MALFORMED = 13, 14, 15
 
 -- Letter of a command: how many arguments follow offset and timestamp, and which are numbers.
 local SHAPE = {
-    G = {3, {2, 3}}, V = {1, {1}}, S = {9, {}}, R = {3, {3}}, O = {6, {4, 5, 6}}, P = {3, {}},
+    G = {3, {2, 3}}, V = {1, {1}}, S = {9, {}}, R = {3, {3}}, O = {6, {4, 5}}, P = {3, {}},
     C = {2, {}}, T = {0, {}}, M = {0, {}}, A = {2, {}}, X = {0, {}},
 }
+
+-- The state that an action leaves the item in; `change` leaves it as it is.
+local ACTION = {open = 'o', change = '', pause = 'p', resume = 'o', close = 'c'}
 
 local call, find, match, sub = redis.call, string.find, string.match, string.sub
 local format, concat, gmatch = string.format, table.concat, string.gmatch
 
 local caller_rules, genesis, prev, chain = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local to, chain_after, hash_after = ARGV[5], ARGV[6], ARGV[7]
-local count = tonumber(ARGV[11])
+local count
 
 local function bad(text)
     error({bad = text})
 end
 
--- tonumber() also takes ` 7 `, `0x10`, `1e3`, `nan` and `inf`.  The last two stop here; the others mean what they
--- say, and are written back as plain digits.  A batch has few different numbers, so they are kept.
+-- tonumber() also takes ` 7 `, `07`, `0x10`, `1e3`, `nan` and `inf`, and some numbers are stored as they came.
+local function is_plain(s)
+    return find(s, '^[1-9]%d*$') or s == '0'
+end
+
+-- A batch has few different numbers, so what was checked is kept.
 local numbers = {}
 local function number(s)
     local n = numbers[s]
     if not n then
         n = tonumber(s)
-        if not n or not (n >= 0 and n < 9007199254740992) or n % 1 ~= 0 then
+        if not n or n >= 9007199254740992 or not is_plain(s) then
             bad('not a number: ' .. tostring(s))
         end
         numbers[s] = n
@@ -397,8 +404,9 @@ local function sale_item(id, action, given)
     if fault then
         return nil, fault
     end
-    local state = {open = 'o', resume = 'o', pause = 'p', close = 'c'}
-    it.state = state[action] or it.state
+    if ACTION[action] ~= '' then
+        it.state = ACTION[action]
+    end
     return it
 end
 
@@ -691,7 +699,7 @@ end
 
 -- Finds the acknowledged entries at the outbox's head.
 local function read_outbox()
-    local acked = tonumber(ARGV[8])
+    local acked = ARGV[8] == '-1' and -1 or number(ARGV[8])
     local length = call('LLEN', KEYS[6])
     oldest = nil
     while trim < length do
@@ -724,7 +732,7 @@ local function check_commands()
             bad('command ' .. i .. ' is not one')
         end
         local offset = tonumber(ARGV[at + 1])
-        if not offset or offset <= last or not find(ARGV[at + 1], '^%d+$') then
+        if not offset or offset <= last or not is_plain(ARGV[at + 1]) then
             bad('offsets do not rise')
         end
         last, last_time = offset, math.max(last_time, number(ARGV[at + 2]))
@@ -734,7 +742,13 @@ local function check_commands()
         if letter == 'V' and i < count or letter == 'M' and count > 1 then
             bad('cut: rules ends a batch, mark is one')
         end
+        if letter == 'G' and not log.genesis and i < count and ARGV[at + 5] ~= RULES then
+            bad('cut: a genesis with other rules ends its batch')
+        end
         if letter == 'O' then
+            if ARGV[at + 8] ~= '0' and ARGV[at + 8] ~= '1' then
+                bad('keyed is neither 0 nor 1')
+            end
             want('O', ARGV[at + 5])
         elseif letter == 'P' then
             want('O', ARGV[at + 4])
@@ -742,11 +756,14 @@ local function check_commands()
         elseif letter == 'C' then
             want('O', ARGV[at + 4])
         elseif letter == 'S' or letter == 'R' or letter == 'A' then
+            if letter == 'S' and not ACTION[ARGV[at + 5]] then
+                bad('no such action: ' .. ARGV[at + 5])
+            end
             want('S', ARGV[at + 3])
         end
         at = at + 3 + shape[1]
     end
-    if ARGV[at] or count > 0 and last ~= tonumber(to) then
+    if ARGV[at] or count > 0 and digits(last) ~= to then
         bad('the commands do not end at `to`')
     end
     if not log.genesis and (ARGV[12] ~= 'G' or ARGV[15] ~= genesis) then
@@ -772,9 +789,7 @@ local function run_commands()
 end
 
 local function compute()
-    if not count then
-        bad('no count')
-    end
+    count = number(ARGV[11])
     local reply = read_log()
     if reply then
         return reply
