@@ -48,7 +48,7 @@ BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/mai
 LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/differential))
 
 .PHONY: all
 all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
@@ -67,6 +67,12 @@ $(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter $(BUI
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+
+# Not of `make check`: it needs a Redis.
+DIFFERENTIAL := $(BUILD)/tests/differential
+$(DIFFERENTIAL): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/differential/*.c)) $(BUILD)/lib/common.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
 # What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
 $(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c) | deps-build deps-fuzz
@@ -101,10 +107,15 @@ $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
 check: $(TESTS) ## unit tests only (T=text runs those whose name has it)
 	@fail=0; for t in $(if $(T),$(foreach t,$^,$(if $(findstring $(T),$t),$t)),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
 
+.PHONY: differential
+differential: $(DIFFERENTIAL) ## script against fold in a Redis of its own (BATCHES=10000 SEED=1)
+	@tools/deps.sh servers
+	tests/differential/run.sh $(DIFFERENTIAL) --batches $(or $(BATCHES),10000) --seed $(or $(SEED),1)
+
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
 	@tools/deps.sh build unit servers tests
-	@$(MAKE) --no-print-directory all check
+	@$(MAKE) --no-print-directory all check $(DIFFERENTIAL)
 	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
 # Where that stack lives: RUN=DIR makes another one beside it.

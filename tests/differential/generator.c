@@ -1,0 +1,689 @@
+/*
+ * Every well-formed command is made with command_format(); the malformed ones are written by hand
+ * or cut out of well-formed ones.  The last records are kept, to be sent again as they were.
+ */
+#include "tests/differential/generator.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/hex.h"
+#include "common/outcome.h"
+#include "common/xmalloc.h"
+
+enum {
+    NAMES_MAX = 512,
+    EARLIER_MAX = 64,
+    PLACED_MAX = 256,
+    RUSH_RECORDS = 12,
+    ITEM_RECORDS = 250, /* after that many records, one item more is on sale and one less */
+    KIND_COUNT = COMMAND_MALFORMED + 1,
+};
+
+/* Sizes of alphabets, and weights by command type. */
+struct plan {
+    int users, items, orders, payments, operations, holds;
+    int limit_max, total_max, qty_max;
+    int step_ms;      /* usual distance of two records */
+    int first_hold;   /* the shortest of usual_holds to be used */
+    int aims;         /* percent of records that are timed at a hold's end */
+    int jump_records; /* usual distance of two jumps far ahead */
+    int weights[KIND_COUNT];
+};
+
+static const int64_t usual_holds[] = {1, 7, 20, 50, 200, 1000, 604800000};
+
+static const struct plan plans[THEME_COUNT] =
+    {
+        [THEME_SMALL] = {.users = 3,
+                         .items = 3,
+                         .orders = 40,
+                         .payments = 60,
+                         .operations = 4000,
+                         .holds = 5,
+                         .limit_max = 4,
+                         .total_max = 8,
+                         .qty_max = 3,
+                         .step_ms = 4,
+                         .first_hold = 1,
+                         .aims = 6,
+                         .jump_records = 100,
+                         .weights = {[COMMAND_GENESIS] = 1,
+                                     [COMMAND_SALE] = 14,
+                                     [COMMAND_RESTOCK] = 5,
+                                     [COMMAND_ORDER] = 40,
+                                     [COMMAND_PAY] = 20,
+                                     [COMMAND_CANCEL] = 10,
+                                     [COMMAND_TICK] = 3,
+                                     [COMMAND_ARCHIVE] = 1,
+                                     [COMMAND_MALFORMED] = 3}},
+        [THEME_MEMORY] = {.users = 2,
+                          .items = 2,
+                          .orders = 400,
+                          .payments = 4000,
+                          .operations = 1000,
+                          .holds = 2,
+                          .limit_max = 1000,
+                          .total_max = 300,
+                          .qty_max = 4,
+                          .step_ms = 2,
+                          .first_hold = 4,
+                          .aims = 3,
+                          .jump_records = 100,
+                          .weights = {[COMMAND_SALE] = 4,
+                                      [COMMAND_RESTOCK] = 2,
+                                      [COMMAND_ORDER] = 60,
+                                      [COMMAND_PAY] = 20,
+                                      [COMMAND_CANCEL] = 12,
+                                      [COMMAND_TICK] = 1,
+                                      [COMMAND_MALFORMED] = 1}},
+        [THEME_CROWD] = {.users = 400,
+                         .items = 2,
+                         .orders = 100000,
+                         .payments = 100000,
+                         .operations = 1000,
+                         .holds = 3,
+                         .limit_max = 1000,
+                         .total_max = 20000,
+                         .qty_max = 2,
+                         .step_ms = 1,
+                         .first_hold = 4,
+                         .aims = 1,
+                         .jump_records = 600,
+                         .weights =
+                             {[COMMAND_SALE] = 1,
+                              [COMMAND_RESTOCK] = 1,
+                              [COMMAND_ORDER] = 90,
+                              [COMMAND_PAY] = 12,
+                              [COMMAND_CANCEL] = 8,
+                              [COMMAND_TICK] = 1}},
+        [THEME_HOLDS] = {.users = 20,
+                         .items = 6,
+                         .orders = 3000,
+                         .payments = 3000,
+                         .operations = 100000,
+                         .holds = 90,
+                         .limit_max = 50,
+                         .total_max = 100,
+                         .qty_max = 2,
+                         .step_ms = 10,
+                         .first_hold = 0,
+                         .aims = 4,
+                         .jump_records = 100,
+                         .weights = {[COMMAND_SALE] = 50,
+                                     [COMMAND_RESTOCK] = 3,
+                                     [COMMAND_ORDER] = 60,
+                                     [COMMAND_PAY] = 10,
+                                     [COMMAND_CANCEL] = 5,
+                                     [COMMAND_TICK] = 3}},
+        [THEME_PAYMENTS] = {.users = 2,
+                            .items = 2,
+                            .orders = 12,
+                            .payments = 400,
+                            .operations = 1000,
+                            .holds = 3,
+                            .limit_max = 3,
+                            .total_max = 5,
+                            .qty_max = 2,
+                            .step_ms = 4,
+                            .first_hold = 2,
+                            .aims = 6,
+                            .jump_records = 100,
+                            .weights = {[COMMAND_SALE] = 12,
+                                        [COMMAND_RESTOCK] = 3,
+                                        [COMMAND_ORDER] = 25,
+                                        [COMMAND_PAY] = 50,
+                                        [COMMAND_CANCEL] = 6,
+                                        [COMMAND_TICK] = 2,
+                                        [COMMAND_MALFORMED] = 1}},
+};
+
+struct generator {
+    struct random random;
+    struct plan plan;
+    int partition, partitions;
+    int64_t next_offset, now, n_records;
+    bool has_genesis;
+    struct command_text users[NAMES_MAX], items[NAMES_MAX];
+    struct record earlier[EARLIER_MAX]; /* owned copies */
+    size_t n_earlier;
+    int rush; /* records to come that pay and cancel what has just lapsed */
+    struct command placed[PLACED_MAX]; /* the last orders sent, to pay, cancel and repeat */
+    size_t n_placed;
+};
+
+/* Names that a careless script would take for something else. */
+static const char *const odd_ids[] = {
+    "-",  "0",  "-1",  "1e5", "nan",    "P",       "{1}",     "a:b",    "x=y",
+    "..", "%s", "*",   "H",   "P-",     "a|b",     "user#1",  "[]",     "'quote'",
+    "1",  "00", "0x1", "inf", "due:10", "!$&()*+", "<tag/>?", "^_`{}~", "@",
+};
+
+static const char *const odd_items[] = {
+    "-", "0", "-1", "1e5", "nan", ".", "_", "A", "a", "phone", "1", "00", "inf", "P-1", "a.b_c-d",
+};
+
+static struct command_text text_of(const char *s)
+{
+    struct command_text text;
+    bool fits = command_set_text(&text, slice_str(s));
+
+    assert(fits);
+    return text;
+}
+
+/* A name of n that is different for every n: odd, usual or as long as may be. */
+static struct command_text name_of(const struct generator *g, const char *kind, int64_t n,
+                                   const char *const odd[], size_t n_odd)
+{
+    char s[IDS_MAX + 1], suffix[8] = "";
+    const bool is_item = odd == odd_items;
+
+    if (is_item && g->partitions > 1) {
+        (void)snprintf(suffix, sizeof(suffix), "@%d", g->partition);
+    }
+    if ((size_t)n < n_odd) {
+        (void)snprintf(s, sizeof(s), "%s%s", odd[n], suffix);
+    } else if (n % 7 == 3) {
+        (void)snprintf(s, sizeof(s), "%s%0*" PRId64 "%s", kind,
+                       (int)(IDS_MAX - strlen(kind) - strlen(suffix)), n, suffix);
+    } else {
+        (void)snprintf(s, sizeof(s), "%s%" PRId64 "%s", kind, n, suffix);
+    }
+    return text_of(s);
+}
+
+static struct command_text id_of(const struct generator *g, const char *kind, int64_t n)
+{
+    return name_of(g, kind, n, odd_ids, sizeof(odd_ids) / sizeof(odd_ids[0]));
+}
+
+static struct command_text item_of(const struct generator *g, int64_t n)
+{
+    return name_of(g, "item", n, odd_items, sizeof(odd_items) / sizeof(odd_items[0]));
+}
+
+/* Order number n is keyed when odd; one in fifty stands in another partition. */
+static void set_order(struct generator *g, struct command *cmd)
+{
+    const int64_t n = random_below(&g->random, g->plan.orders);
+    int partition = g->partition;
+
+    if (g->partitions > 1 && random_chance(&g->random, 2)) {
+        partition = (partition + 1) % g->partitions;
+    }
+    (void)snprintf(cmd->order_id, sizeof(cmd->order_id),
+                   "%08" PRIx32 "-0000-%c%03x-%c000-0000%08" PRIx32, (uint32_t)n * 2654435761u,
+                   n % 2 == 1 ? '8' : '7', (unsigned)partition & 0xfff, "89ab"[n % 4], (uint32_t)n);
+    cmd->keyed = n % 2 == 1;
+}
+
+/* Names one of the last orders and its user, mostly; else a random one. */
+static void set_placed(struct generator *g, struct command *cmd)
+{
+    const size_t n = g->n_placed < PLACED_MAX ? g->n_placed : PLACED_MAX;
+
+    set_order(g, cmd);
+    if (n > 0 && random_chance(&g->random, 75)) {
+        const struct command *placed = &g->placed[random_below(&g->random, (int64_t)n)];
+
+        memcpy(cmd->order_id, placed->order_id, sizeof(cmd->order_id));
+        if (!random_chance(&g->random, 8)) {
+            cmd->user_id = placed->user_id;
+        }
+    }
+}
+
+/* One of the items on sale now: closed for ever, they make room for others in time. */
+static size_t item_now(struct generator *g)
+{
+    const int64_t first = (g->n_records / ITEM_RECORDS) % (NAMES_MAX - g->plan.items - 1);
+
+    return (size_t)(first + random_below(&g->random, g->plan.items + random_chance(&g->random, 5)));
+}
+
+static struct command_text pick(struct generator *g, const struct command_text *names, int n)
+{
+    return names[random_below(&g->random, n)];
+}
+
+/* Finds what is worth aiming at. */
+struct aim {
+    struct random *random;
+    int64_t seen, chosen;
+};
+
+static bool aim_at_hold(struct slice field, struct slice value, void *arg)
+{
+    struct aim *aim = arg;
+    struct slice rest;
+    int64_t due;
+
+    (void)field;
+    if (!slice_to_i64(slice_cut(value, ' ', &rest), 0, COMMAND_TIME_MAX, &due)) {
+        return false;
+    }
+    aim->chosen = due;
+    return ++aim->seen < 4 && random_chance(aim->random, 40);
+}
+
+static bool aim_at_window(struct slice field, struct slice value, void *arg)
+{
+    struct aim *aim = arg;
+    struct item_entry item;
+
+    (void)field;
+    if (item_entry_parse(value, &item)) {
+        const int64_t time = random_chance(aim->random, 50) ? item.closes_at : item.opens_at;
+
+        if (time > 0 && random_below(aim->random, ++aim->seen) == 0) {
+            aim->chosen = time;
+        }
+    }
+    return true;
+}
+
+/* Moves the clock of the records: mostly a step on, now and then back, far, or onto a bound. */
+static void move_time(struct generator *g, const struct fold *fold)
+{
+    struct random *r = &g->random;
+    struct aim aim = {.random = r, .chosen = -1};
+    const int64_t dice = random_below(r, 100);
+    int64_t next = g->now + random_below(r, g->plan.step_ms + 1);
+
+    if (dice < g->plan.aims) {
+        fold_each_hold(fold, aim_at_hold, &aim);
+    } else if (dice < g->plan.aims + g->plan.aims) {
+        fold_each(fold, FOLD_ITEMS, aim_at_window, &aim);
+    } else if (dice < g->plan.aims + g->plan.aims + 3) {
+        next = g->now - random_below(r, 30);
+    } else if (random_below(r, g->plan.jump_records) == 0) {
+        next = g->now + random_below(r, 1200);
+        g->rush = RUSH_RECORDS;
+    }
+    if (aim.chosen >= 0 && aim.chosen < g->now + 100000) {
+        next = aim.chosen + random_between(r, -1, 1);
+    }
+    g->now = next < 0 ? 0 : next;
+}
+
+/* A time near log time, or around a bound of it. */
+static int64_t time_near(struct generator *g, const struct fold_log *log, int64_t spread)
+{
+    const int64_t time = log->log_time + random_between(&g->random, -2, spread);
+
+    return time < 0 ? 0 : time;
+}
+
+static int64_t hold_of(struct generator *g)
+{
+    const int64_t n = g->plan.first_hold + random_below(&g->random, g->plan.holds);
+
+    return n < (int64_t)(sizeof(usual_holds) / sizeof(usual_holds[0])) ? usual_holds[n]
+                                                                       : 10 + n * 3;
+}
+
+static bool is_on_sale(const struct fold *fold, const struct command *cmd)
+{
+    struct buf value;
+    bool known;
+
+    buf_init(&value, FOLD_VALUE_MAX);
+    known = fold_item(fold, command_text(&cmd->item_id), &value);
+    buf_fini(&value);
+    return known;
+}
+
+/* The committed units of an item, to put totals around them. */
+static int64_t committed_of(const struct fold *fold, const struct command *cmd)
+{
+    struct item_entry item = {0};
+    struct buf value;
+
+    buf_init(&value, FOLD_VALUE_MAX);
+    if (fold_item(fold, command_text(&cmd->item_id), &value) &&
+        !item_entry_parse(buf_slice(&value), &item)) {
+        item.held = 0;
+    }
+    buf_fini(&value);
+    return item.held + item.sold;
+}
+
+static void fill_terms(struct generator *g, const struct fold *fold, const struct fold_log *log,
+                       struct command *cmd)
+{
+    struct random *r = &g->random;
+    const bool is_open = cmd->action == COMMAND_OPEN;
+
+    if (random_chance(r, is_open ? 97 : 40)) {
+        cmd->total = random_below(r, g->plan.total_max + 1);
+        if (random_chance(r, g->plan.total_max > 1000 ? 5 : 30)) {
+            const int64_t around = committed_of(fold, cmd) + random_between(r, -1, 2);
+
+            cmd->total = around < 0 ? 0 : around;
+        } else if (random_chance(r, 3)) {
+            cmd->total = COMMAND_TOTAL_MAX - random_below(r, 3);
+        }
+    }
+    if (random_chance(r, is_open ? 97 : 30)) {
+        cmd->limit = random_between(r, 1, g->plan.limit_max);
+    }
+    if (random_chance(r, is_open ? 97 : 30)) {
+        cmd->hold_ms = hold_of(g);
+    }
+    if (random_chance(r, 12)) {
+        cmd->opens_at = random_chance(r, 60) ? 0 : time_near(g, log, 40);
+    }
+    if (random_chance(r, 16)) {
+        cmd->closes_at = random_chance(r, 60) ? 0 : time_near(g, log, 300);
+    }
+    if (random_chance(r, 30)) {
+        cmd->price = random_chance(r, 20) ? COMMAND_PRICE_MAX : random_below(r, 1000);
+    }
+}
+
+static void clear_terms(struct command *cmd)
+{
+    cmd->total = cmd->limit = cmd->hold_ms = -1;
+    cmd->opens_at = cmd->closes_at = cmd->price = -1;
+}
+
+static enum command_action action_of(struct generator *g)
+{
+    const int64_t dice = random_below(&g->random, 100);
+
+    if (dice < 44) {
+        return COMMAND_OPEN;
+    }
+    if (dice < 75) {
+        return COMMAND_CHANGE;
+    }
+    if (dice < 84) {
+        return COMMAND_PAUSE;
+    }
+    return dice < 98 ? COMMAND_RESUME : COMMAND_CLOSE;
+}
+
+static enum command_type type_of(struct generator *g)
+{
+    int sum = 0;
+    int64_t dice;
+    int type = 0;
+
+    for (int i = 0; i < KIND_COUNT; i++) {
+        sum += g->plan.weights[i];
+    }
+    dice = random_below(&g->random, sum);
+    while (dice >= g->plan.weights[type]) {
+        dice -= g->plan.weights[type++];
+    }
+    return (enum command_type)type;
+}
+
+/* One well-formed command; an order, pay or cancel often names an order that there is. */
+static void fill_command(struct generator *g, const struct fold *fold, struct command *cmd)
+{
+    struct random *r = &g->random;
+    struct fold_log log;
+
+    fold_log(fold, &log);
+    cmd->item_id = g->items[item_now(g)];
+    cmd->user_id = pick(g, g->users, g->plan.users + random_chance(r, 3));
+    clear_terms(cmd);
+    cmd->action = action_of(g);
+    if (cmd->type == COMMAND_ORDER && random_chance(r, 60) && !is_on_sale(fold, cmd)) {
+        cmd->type = COMMAND_SALE;
+        cmd->action = COMMAND_OPEN;
+    }
+    switch (cmd->type) {
+    case COMMAND_SALE:
+        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
+        if (cmd->action == COMMAND_OPEN || cmd->action == COMMAND_CHANGE) {
+            fill_terms(g, fold, &log, cmd);
+        }
+        break;
+    case COMMAND_RESTOCK:
+        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
+        cmd->qty = random_chance(r, 5) ? COMMAND_TOTAL_MAX : random_between(r, 1, 5);
+        break;
+    case COMMAND_ARCHIVE:
+        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
+        break;
+    case COMMAND_ORDER:
+        set_order(g, cmd);
+        cmd->qty = random_chance(r, 2) ? COMMAND_QTY_MAX : random_between(r, 1, g->plan.qty_max);
+        cmd->not_after = random_chance(r, 4) ? time_near(g, &log, 2) : g->now + 1000000;
+        g->placed[g->n_placed++ % PLACED_MAX] = *cmd;
+        break;
+    case COMMAND_PAY:
+        set_placed(g, cmd);
+        cmd->other_id = id_of(g, "pay", random_below(r, g->plan.payments));
+        if (random_chance(r, 4)) {
+            cmd->user_id = (struct command_text){.len = 0};
+        }
+        break;
+    case COMMAND_CANCEL:
+        set_placed(g, cmd);
+        break;
+    case COMMAND_GENESIS:
+        cmd->other_id = text_of("00112233445566778899aabbccddeeff");
+        cmd->partitions = g->partitions;
+        cmd->rules = 1;
+        break;
+    default:
+        break;
+    }
+}
+
+static void set_raw(struct generator *g, struct record *rec, struct slice key, struct slice value)
+{
+    *rec = (struct record){.raw = {.offset = g->next_offset, .timestamp = g->now}};
+    g->next_offset += random_chance(&g->random, 5) ? random_between(&g->random, 2, 9) : 1;
+    rec->raw.value.ptr = value.ptr == NULL ? NULL : xmemdup0(value.ptr, value.len);
+    rec->raw.value.len = value.len;
+    rec->raw.key.ptr = key.ptr == NULL ? NULL : xmemdup0(key.ptr, key.len);
+    rec->raw.key.len = key.len;
+}
+
+static void set_command(struct generator *g, struct record *rec, const struct command *cmd)
+{
+    char value[COMMAND_VALUE_MAX];
+    struct slice key = {NULL, 0};
+    const size_t len = command_format(cmd, value, sizeof(value));
+
+    assert(len > 0);
+    if (cmd->type == COMMAND_PAY || cmd->type == COMMAND_CANCEL) {
+        key = slice_str(cmd->order_id);
+    } else if (cmd->type >= COMMAND_SALE && cmd->type <= COMMAND_ORDER) {
+        key = command_text(&cmd->item_id);
+    }
+    set_raw(g, rec, key, (struct slice){value, len});
+}
+
+/* What no one can read: by hand, or a good command with one byte changed or its end cut off. */
+static void set_malformed(struct generator *g, const struct fold *fold, struct record *rec)
+{
+    static const char *const bad[] = {
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{\"type\":\"tick\"} x",
+        "{\"type\":\"nope\"}",
+        "{",
+        "\xff",
+        "tick",
+        "{\"type\":1}",
+        "{\"type\":\"tick\",\"type\":\"tick\"}",
+        "{\"type\":\"tick\",\"more\":1}",
+        "{\"type\":\"order\"}",
+    };
+    struct random *r = &g->random;
+    const int64_t dice = random_below(r, 100);
+    struct command cmd = {.type = COMMAND_ORDER};
+
+    if (dice < 5) {
+        set_raw(g, rec, (struct slice){"k", 1}, (struct slice){NULL, 0});
+    } else if (dice < 10) {
+        char *large = xmalloc(COMMAND_VALUE_MAX + 1);
+
+        memset(large, ' ', COMMAND_VALUE_MAX + 1);
+        set_raw(g, rec, (struct slice){NULL, 0}, (struct slice){large, COMMAND_VALUE_MAX + 1});
+        free(large);
+    } else if (dice < 60) {
+        const int64_t n = random_below(r, (int64_t)(sizeof(bad) / sizeof(bad[0])));
+
+        set_raw(g, rec, (struct slice){NULL, 0}, slice_str(bad[n]));
+    } else {
+        char value[COMMAND_VALUE_MAX];
+        size_t len;
+
+        fill_command(g, fold, &cmd);
+        len = command_format(&cmd, value, sizeof(value));
+        if (dice < 80) {
+            len = (size_t)random_below(r, (int64_t)len);
+        } else {
+            value[random_below(r, (int64_t)len)] = (char)random_below(r, 256);
+        }
+        set_raw(g, rec, (struct slice){NULL, 0}, (struct slice){value, len});
+    }
+}
+
+static void set_genesis(struct generator *g, struct record *rec)
+{
+    struct command cmd = {.type = COMMAND_GENESIS, .partitions = g->partitions, .rules = 1};
+    const uint64_t words[2] = {random_u64(&g->random), random_u64(&g->random)};
+    char log_id[IDS_LOG_LEN + 1];
+
+    hex_encode(words, sizeof(words), log_id);
+    cmd.other_id = text_of(log_id);
+    set_command(g, rec, &cmd);
+}
+
+static void keep(struct generator *g, const struct record *rec)
+{
+    struct record *slot = &g->earlier[g->n_earlier++ % EARLIER_MAX];
+
+    record_free(slot);
+    *slot = *rec;
+    slot->raw.key.ptr =
+        rec->raw.key.ptr == NULL ? NULL : xmemdup0(rec->raw.key.ptr, rec->raw.key.len);
+    slot->raw.value.ptr =
+        rec->raw.value.ptr == NULL ? NULL : xmemdup0(rec->raw.value.ptr, rec->raw.value.len);
+}
+
+struct generator *generator_create(uint64_t seed, enum theme theme)
+{
+    static const int partitions[] = {1, 4, 4096};
+    static const int64_t times[] = {0, 1000, 1700000000000, 9000000000000000};
+    static const int64_t offsets[] = {0, 17, 9000000000000000};
+    struct generator *g = xcalloc(1, sizeof(*g));
+    struct random *r = &g->random;
+    const int64_t first_user = random_below((r->state = seed, r), 60);
+    const int64_t first_item = random_below(r, 20);
+
+    g->plan = plans[theme];
+    g->partitions = partitions[random_below(r, 3)];
+    g->partition = (int)random_below(r, g->partitions);
+    g->now = times[random_below(r, 4)];
+    g->next_offset = offsets[random_below(r, 3)];
+    for (int i = 0; i < NAMES_MAX; i++) {
+        g->users[i] = id_of(g, "user", first_user + i);
+        g->items[i] = item_of(g, first_item + i);
+    }
+    return g;
+}
+
+void generator_destroy(struct generator *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < EARLIER_MAX; i++) {
+        record_free(&g->earlier[i]);
+    }
+    free(g);
+}
+
+int generator_partition(const struct generator *g)
+{
+    return g->partition;
+}
+
+int generator_partitions(const struct generator *g)
+{
+    return g->partitions;
+}
+
+void generator_next(struct generator *g, const struct fold *fold, struct record *rec)
+{
+    struct command cmd = {0};
+
+    if (!g->has_genesis) {
+        g->has_genesis = true;
+        set_genesis(g, rec);
+        return;
+    }
+    move_time(g, fold);
+    g->n_records++;
+    if (g->n_earlier > 0 && random_chance(&g->random, 6)) {
+        const size_t n = g->n_earlier < EARLIER_MAX ? g->n_earlier : EARLIER_MAX;
+        const struct record *old = &g->earlier[random_below(&g->random, (int64_t)n)];
+
+        set_raw(g, rec, old->raw.key, old->raw.value);
+        return;
+    }
+    cmd.type = type_of(g);
+    if (g->rush > 0) {
+        g->rush--;
+        if (random_chance(&g->random, 60)) {
+            cmd.type = random_chance(&g->random, 50) ? COMMAND_PAY : COMMAND_CANCEL;
+        }
+    }
+    if (cmd.type == COMMAND_MALFORMED) {
+        set_malformed(g, fold, rec);
+    } else {
+        fill_command(g, fold, &cmd);
+        set_command(g, rec, &cmd);
+    }
+    keep(g, rec);
+}
+
+void generator_mark(struct generator *g, struct record *rec)
+{
+    const struct command cmd = {.type = COMMAND_MARK, .other_id = text_of("run-1")};
+
+    set_command(g, rec, &cmd);
+    rec->kind = RECORD_MARK;
+}
+
+void generator_rules(struct generator *g, int64_t rules, struct record *rec)
+{
+    const struct command cmd = {.type = COMMAND_SET_RULES, .rules = rules};
+
+    set_command(g, rec, &cmd);
+    rec->kind = RECORD_RULES;
+}
+
+void generator_open(struct generator *g, int n, struct record *rec)
+{
+    struct command cmd = {.type = COMMAND_SALE, .action = COMMAND_OPEN};
+
+    clear_terms(&cmd);
+    cmd.item_id = item_of(g, n);
+    cmd.other_id = id_of(g, "wide", n);
+    cmd.total = n;
+    cmd.limit = 1 + n % COMMAND_LIMIT_MAX;
+    cmd.hold_ms = 1000;
+    set_command(g, rec, &cmd);
+}
+
+void record_free(struct record *rec)
+{
+    free((void *)(uintptr_t)rec->raw.key.ptr);
+    free((void *)(uintptr_t)rec->raw.value.ptr);
+    *rec = (struct record){.raw = {.offset = 0}};
+}
