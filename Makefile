@@ -112,10 +112,14 @@ differential: $(DIFFERENTIAL) ## script against fold in a Redis of its own (BATC
 	@tools/deps.sh servers
 	tests/differential/run.sh $(DIFFERENTIAL) --batches $(or $(BATCHES),10000) --seed $(or $(SEED),1)
 
+# For the builds that a bigger target starts, unless -j was given to that.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
 	@tools/deps.sh build unit servers tests
-	@$(MAKE) --no-print-directory all check $(DIFFERENTIAL)
+	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL)
+	@$(MAKE) --no-print-directory check
 	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
 # Where that stack lives: RUN=DIR makes another one beside it.
@@ -125,13 +129,13 @@ RUN ?= $(BUILD)/run
 .PHONY: up down demo
 up: ## a private stack and one of each daemon, ready, in build/run/ (see build/run/env)
 	@tools/deps.sh build servers
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tools/stack.sh start $(RUN)
 	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(RUN)
 
 demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stops it afterwards)
 	@tools/deps.sh build servers
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/demo.sh $(BUILD)/run
 
 down: ## stop all that runs on that stack and throw its data away; logs stay

@@ -41,11 +41,24 @@ def system(daemons):
     assert daemons.errors() == []
 
 
+# With CI=true a test that was not run is a failure: green means that all of it was tried.
+NO_SKIPS = os.environ.get("CI") == "true"
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """With CI=true a test that was not run is a failure: green means that all of it was tried."""
-    outcome = yield
-    report = outcome.get_result()
-    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and CI=true allows no skips: {call.excinfo}"
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    if NO_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
+        fail_the_skip(report, item.nodeid)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    report = (yield).get_result()
+    if NO_SKIPS and report.skipped:
+        fail_the_skip(report, collector.nodeid)
+
+
+def fail_the_skip(report, nodeid):
+    report.outcome = "failed"
+    report.longrepr = f"{nodeid} was skipped, which CI=true forbids: {report.longrepr}"
