@@ -55,9 +55,6 @@ enum {
     ORPHAN_FACTOR = 4,      /* requests pending, clients gone included, per connection */
 };
 
-#define COUNT_ENUM(id, kind, name, labels, help) COUNT_##id,
-enum http_count { HTTP_STATS(COUNT_ENUM) COUNT_END };
-
 enum conn_state {
     CONN_BUSY,    /* being set up, or in serve() */
     CONN_HEADER,  /* waits for the rest of a head, or for the first one */
@@ -147,7 +144,7 @@ struct http {
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
-static void count(struct http *h, enum http_count what, int64_t n)
+static void count(struct http *h, enum http_stat what, int64_t n)
 {
     if (h->settings.stats != NULL) {
         stats_add(h->settings.stats, h->settings.stats_first + what, n);
@@ -212,7 +209,7 @@ static void close_conn(struct conn *c)
     (void)close(c->fd); /* nothing can be done about a failure, and the fd is gone either way */
     peers_leave(h->peers, c->peer.address);
     h->connections--;
-    count(h, COUNT_HTTP_OPEN, -1);
+    count(h, STAT_HTTP_OPEN, -1);
     buf_fini(&c->in);
     if (c->out != NULL) {
         evbuffer_free(c->out);
@@ -442,8 +439,8 @@ static struct http_request *take_request(struct conn *c)
     }
     *req = (struct http_request){.http = h, .conn = c, .peer = c->peer, .is_pending = true};
     h->pending++;
-    count(h, COUNT_HTTP_REQUESTS, 1);
-    count(h, COUNT_HTTP_PENDING, 1);
+    count(h, STAT_HTTP_REQUESTS, 1);
+    count(h, STAT_HTTP_PENDING, 1);
     return req;
 }
 
@@ -474,8 +471,8 @@ static struct conn *finish_request(struct http_request *req)
     req->is_pending = false;
     req->conn = NULL;
     h->pending--;
-    count(h, COUNT_HTTP_PENDING, -1);
-    count(h, c == NULL ? COUNT_HTTP_ORPHANS : COUNT_HTTP_ANSWERS, 1);
+    count(h, STAT_HTTP_PENDING, -1);
+    count(h, c == NULL ? STAT_HTTP_ORPHANS : STAT_HTTP_ANSWERS, 1);
     STAILQ_INSERT_TAIL(&h->free_requests, req, link);
     if (c != NULL) {
         c->request = NULL;
@@ -497,7 +494,7 @@ static void dispatch(struct conn *c)
     c->is_head = msg->method == HTTP_HEAD;
     c->is_closing = !msg->is_keep_alive || c->requests >= h->settings.requests_per_connection_max;
     if (h->pending >= h->settings.connections_max * ORPHAN_FACTOR) {
-        count(h, COUNT_HTTP_REFUSED_FULL, 1);
+        count(h, STAT_HTTP_REFUSED_FULL, 1);
         refuse(c, 503, "Too many requests are waiting here; come again in a moment.");
         return;
     }
@@ -539,7 +536,7 @@ static size_t serve_input(struct conn *c, struct slice data, bool *is_cut)
             break;
         }
         if (verdict == HTTP_PARSE_BAD) {
-            count(h, COUNT_HTTP_BAD, 1);
+            count(h, STAT_HTTP_BAD, 1);
             c->is_head = h->message.method == HTTP_HEAD;
             refuse(c, h->message.status, h->message.reason);
             break;
@@ -718,7 +715,7 @@ static bool make_room(struct http *h)
     if (c == NULL) {
         return false;
     }
-    count(h, COUNT_HTTP_EVICTED, 1);
+    count(h, STAT_HTTP_EVICTED, 1);
     close_conn(c);
     return true;
 }
@@ -738,8 +735,8 @@ static void add_conn(struct http *h, int fd, const struct http_peer *peer)
     buf_init(&c->in, h->input_bytes);
     TAILQ_INSERT_TAIL(&h->lists[CONN_BUSY], c, link);
     h->connections++;
-    count(h, COUNT_HTTP_CONNECTIONS, 1);
-    count(h, COUNT_HTTP_OPEN, 1);
+    count(h, STAT_HTTP_CONNECTIONS, 1);
+    count(h, STAT_HTTP_OPEN, 1);
     (void)event_assign(&c->read_event, h->base, fd, EV_READ | EV_PERSIST, on_readable, c);
     (void)event_assign(&c->write_event, h->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
     settle(c);
@@ -757,12 +754,12 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)len;
     read_peer(address, &peer);
     if (h->connections >= h->settings.connections_max && !make_room(h)) {
-        count(h, COUNT_HTTP_REFUSED_FULL, 1);
+        count(h, STAT_HTTP_REFUSED_FULL, 1);
         turn_away(h, fd);
         return;
     }
     if (!peers_enter(h->peers, peer.address)) {
-        count(h, COUNT_HTTP_REFUSED_IP, 1);
+        count(h, STAT_HTTP_REFUSED_IP, 1);
         turn_away(h, fd);
         return;
     }
@@ -774,7 +771,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     struct http *h = arg;
     static const struct timeval pause = {0, ACCEPT_PAUSE_US};
     int error = EVUTIL_SOCKET_ERROR();
-    count(h, COUNT_HTTP_ACCEPT_ERRORS, 1);
+    count(h, STAT_HTTP_ACCEPT_ERRORS, 1);
     log_limited(LOG_LEVEL_ERROR, "http.accept_failed", LOG_ERRNO(error));
     (void)evconnlistener_disable(listener);
     (void)event_add(&h->accept_event, &pause); /* a timer's memory was reserved */
@@ -797,17 +794,17 @@ static void expire_conn(struct conn *c)
     struct http *h = c->http;
     switch (c->state) {
     case CONN_HEADER:
-        count(h, COUNT_HTTP_LATE_HEADER, 1);
+        count(h, STAT_HTTP_LATE_HEADER, 1);
         break;
     case CONN_BODY:
-        count(h, COUNT_HTTP_LATE_BODY, 1);
+        count(h, STAT_HTTP_LATE_BODY, 1);
         break;
     case CONN_WRITE:
-        count(h, COUNT_HTTP_LATE_WRITE, 1);
+        count(h, STAT_HTTP_LATE_WRITE, 1);
         close_conn(c);
         return;
     case CONN_IDLE:
-        count(h, COUNT_HTTP_LATE_IDLE, 1);
+        count(h, STAT_HTTP_LATE_IDLE, 1);
         linger(c);
         return;
     default:

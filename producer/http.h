@@ -83,6 +83,9 @@ struct http_settings {
     X(HTTP_LATE_IDLE, COUNTER, "seckill_http_timeouts_total", "phase=\"idle\"",                    \
       "Connections closed at a deadline.")
 
+/* A program's own rows come behind these; see struct http_settings. */
+enum http_stat { HTTP_STATS(STATS_ENUM) HTTP_STAT_COUNT };
+
 /* Sane values for everything but listen. */
 void http_settings_init(struct http_settings *settings);
 

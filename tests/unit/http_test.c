@@ -29,8 +29,6 @@
 
 enum { WAITING_MAX = 64 };
 
-#define STAT_OF(id, kind, name, labels, help) STAT_##id,
-enum { HTTP_STATS(STAT_OF) STAT_END };
 static const struct stats_row stat_rows[] = {HTTP_STATS(STATS_ROW)};
 
 struct world {
@@ -93,7 +91,7 @@ static int start(void **state)
     (void)state;
     w = (struct world){0};
     w.base = event_base_new();
-    w.stats = stats_create("test", stat_rows, STAT_END);
+    w.stats = stats_create("test", stat_rows, HTTP_STAT_COUNT);
     http_settings_init(&w.settings);
     w.settings.listen = "127.0.0.1:0";
     w.settings.stats = w.stats;
