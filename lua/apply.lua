@@ -38,7 +38,7 @@ local SHAPE = {
 local ACTION = {open = 'o', change = '', pause = 'p', resume = 'o', close = 'c'}
 
 local call, find, match, sub = redis.call, string.find, string.match, string.sub
-local format, concat, gmatch = string.format, table.concat, string.gmatch
+local format, concat, gmatch, max = string.format, table.concat, string.gmatch, math.max
 
 local caller_rules, genesis, prev, chain = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local to, chain_after, hash_after = ARGV[5], ARGV[6], ARGV[7]
@@ -224,7 +224,7 @@ local function parse_due(entry)
     if not due then
         bad('corrupt due list')
     end
-    return {due = tonumber(due), offset = tonumber(offset), order_id = order_id, user = user}
+    return {due = tonumber(due), offset = offset, order_id = order_id, user = user}
 end
 
 local function load_due(list, many)
@@ -253,8 +253,8 @@ local function choose_next()
     next_list, next_due, next_offset = nil, math.huge, 0
     for i = 1, #lists do
         local e = head(lists[i])
-        if e and (e.due < next_due or e.due == next_due and e.offset < next_offset) then
-            next_list, next_due, next_offset = lists[i], e.due, e.offset
+        if e and (e.due < next_due or e.due == next_due and tonumber(e.offset) < next_offset) then
+            next_list, next_due, next_offset = lists[i], e.due, tonumber(e.offset)
         end
     end
 end
@@ -284,7 +284,7 @@ local function push_due(hold_ms, e)
     local list = list_of[hold_ms]
     list.pushed[#list.pushed + 1] = e
     if e.due < next_due then -- a tie is behind: its offset is the larger one
-        next_list, next_due, next_offset = list, e.due, e.offset
+        next_list, next_due, next_offset = list, e.due, tonumber(e.offset)
     end
 end
 
@@ -503,7 +503,7 @@ local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
     move(it, 'available', 'held', qty)
     remember(user, {id = id, item_id = item_id, qty = qty, state = 'H', reason = '0', due = due, offset = offset,
                     payments = '-'})
-    push_due(digits(it.hold_ms), {due = due, offset = tonumber(offset), order_id = id, user = user})
+    push_due(digits(it.hold_ms), {due = due, offset = offset, order_id = id, user = user})
     emit(it.available .. ' ' .. digits(due))
 end
 
@@ -643,7 +643,7 @@ local RULE = {
         apply_restock(offset, op_id, id, tonumber(qty))
     end,
     O = function(offset, id, item_id, user, qty, not_after, keyed)
-        apply_order(offset, id, item_id, user, tonumber(qty), tonumber(not_after), keyed == '1')
+        apply_order(offset, id, item_id, user, number(qty), number(not_after), keyed == '1')
     end,
     P = function(offset, id, user, payment_id)
         apply_pay(offset, id, user, payment_id)
@@ -735,7 +735,7 @@ local function check_commands()
         if not offset or offset <= last or not is_plain(ARGV[at + 1]) then
             bad('offsets do not rise')
         end
-        last, last_time = offset, math.max(last_time, number(ARGV[at + 2]))
+        last, last_time = offset, max(last_time, number(ARGV[at + 2]))
         for j = 1, #shape[2] do
             number(ARGV[at + 2 + shape[2][j]])
         end
@@ -779,7 +779,7 @@ local function run_commands()
     for i = 1, count do
         local letter, offset = ARGV[at], ARGV[at + 1]
         local size = SHAPE[letter][1]
-        log_time = math.max(log_time, tonumber(ARGV[at + 2]))
+        log_time = max(log_time, numbers[ARGV[at + 2]])
         events = {}
         expire_due()
         RULE[letter](offset, unpack(ARGV, at + 3, at + 2 + size))
@@ -839,7 +839,7 @@ local function write_due(list)
     local args = {}
     for i = list.pushed_at, #list.pushed do
         local e = list.pushed[i]
-        args[#args + 1] = digits(e.due) .. ' ' .. digits(e.offset) .. ' ' .. e.order_id .. ' ' .. e.user
+        args[#args + 1] = digits(e.due) .. ' ' .. e.offset .. ' ' .. e.order_id .. ' ' .. e.user
         if #args >= CHUNK then
             call('RPUSH', list.key, unpack(args))
             args = {}
