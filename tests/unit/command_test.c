@@ -249,12 +249,13 @@ static void what_is_no_json_object_is_malformed(void **state)
 
 static void a_value_is_there_and_has_a_bound(void **state)
 {
+    const struct slice tick = SLICE_LIT("{\"type\":\"tick\"}");
     char value[COMMAND_VALUE_MAX + 1];
 
     (void)state;
     assert_int_equal(parse_slice((struct slice){NULL, 0}).detail, COMMAND_NULL_VALUE);
     memset(value, ' ', sizeof(value));
-    memcpy(value, "{\"type\":\"tick\"}", 15);
+    memcpy(value, tick.ptr, tick.len);
     assert_int_equal(parse_slice((struct slice){value, COMMAND_VALUE_MAX}).type, COMMAND_TICK);
     assert_int_equal(parse_slice((struct slice){value, COMMAND_VALUE_MAX + 1}).detail,
                      COMMAND_TOO_LARGE);

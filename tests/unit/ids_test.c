@@ -60,7 +60,9 @@ static void an_item_id_has_few_characters_and_may_name_its_partition(void **stat
     assert_true(ids_is_item(repeat('z', 64)));
     assert_false(ids_is_item(repeat('z', 65)));
     memset(suffixed, 'z', sizeof(suffixed));
-    memcpy(suffixed + IDS_MAX - 2, "@12", 3);
+    suffixed[IDS_MAX - 2] = '@';
+    suffixed[IDS_MAX - 1] = '1';
+    suffixed[IDS_MAX] = '2';
     assert_true(ids_is_item((struct slice){suffixed, IDS_MAX}));
     assert_false(ids_is_item((struct slice){suffixed, IDS_MAX + 1}));
 }
