@@ -225,16 +225,15 @@ const struct shape *shape_of_event(const struct event *e)
 
 void event_clear(struct event *e)
 {
-    *e = (struct event){
-        .total = -1,
-        .held = -1,
-        .sold = -1,
-        .limit = -1,
-        .hold_ms = -1,
-        .opens_at = -1,
-        .closes_at = -1,
-        .price = -1,
-    };
+    memset(e, 0, sizeof(*e));
+    e->total = -1;
+    e->held = -1;
+    e->sold = -1;
+    e->limit = -1;
+    e->hold_ms = -1;
+    e->opens_at = -1;
+    e->closes_at = -1;
+    e->price = -1;
 }
 
 struct event_item *event_add_item(struct event *e)

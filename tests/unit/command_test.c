@@ -133,6 +133,7 @@ static void every_type_is_read_and_written(void **state)
                         "\",\"payment_id\":\"p1\",\"user_id\":\"alice\"}",
                         COMMAND_PAY);
     assert_string_equal(cmd.order_id, KEYED);
+    assert_false(cmd.keyed); /* said of orders only */
     assert_string_equal(cmd.other_id.s, "p1");
     assert_string_equal(cmd.user_id.s, "alice");
     cmd = assert_parses("{\"type\":\"pay\",\"order_id\":\"" KEYED "\",\"payment_id\":\"p1\"}",
@@ -174,6 +175,7 @@ static void json_may_be_written_in_any_way(void **state)
         "{\"user_id\":\"alice\",\"type\":\"cancel\",\"order_id\":\"" UNKEYED "\"}",
         " \t\r\n{\n  \"type\" : \"cancel\",\"user_id\":\"alice\",\n\"order_id\":\"" UNKEYED
         "\"}\n ",
+        "{\"type\":\"cancel\",\"user_id\":\"\\u0061lice\",\"order_id\":\"" UNKEYED "\"}",
         "{\"t\\u0079pe\":\"cancel\",\"user_id\":\"\\u0061lice\",\"order_id\":\"" UNKEYED "\"}",
     };
     const struct command want =
@@ -223,6 +225,11 @@ static void what_is_no_json_object_is_malformed(void **state)
         "{\"type\":\"tick\",\"a\":\"\xc0\x80\"}",
         "{\"type\":\"tick\",\"a\":\"\xff\"}",
         "{\"type\":\"tick\",\"a\":01}",
+        "{\"type\":\"rules\",\"rules\":01}",
+        "{\"type\":\"rules\",\"rules\":-01}",
+        "{\"type\":\"rules\",\"rules\":-}",
+        "{\"type\":\"rules\",\"rules\":}",
+        "{\"type\":\"rules\",\"rules\":1x}",
         "{\"type\":\"tick\",\"a\":-}",
         "{\"type\":\"tick\",\"a\":+1}",
         "{\"type\":\"tick\",\"a\":1.}",
