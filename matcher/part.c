@@ -30,9 +30,9 @@ enum {
     RETRY_MIN_MS = 50,
     RETRY_MAX_MS = 1000,
     FULL_AGAIN_MS = 1000,
-    GAPS_MAX = 3, /* times that the same records are missing */
-    BACKLOG_MS = 5000,
-    STUCK_MAX = 3, /* errors of reading the log at one place */
+    GAPS_MAX = 3,     /* times that the same records are missing */
+    BACKLOG_MS = 500, /* more than clocks differ */
+    STUCK_MAX = 3,    /* errors of reading the log at one place */
     KEYS_MAX = 7,
     OUTCOME_MAX_BYTES = 4 << 20, /* a mark of 4,096 items has 700 kB */
 };
@@ -1037,6 +1037,10 @@ static void recheck(struct part *p, struct part_time now)
 void part_stuck(struct part *p, bool is_out_of_range, const char *why, struct part_time now)
 {
     if (p->phase != PHASE_CATCHING && p->phase != PHASE_STEADY) {
+        return;
+    }
+    if (is_out_of_range && p->phase == PHASE_STEADY) {
+        p->needs_recheck = true; /* what was read and not yet applied may be gone too */
         return;
     }
     if (is_out_of_range) {

@@ -1,0 +1,338 @@
+"""A log, a Redis and matchers of a test's own: commands in, outcomes out, nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+
+import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from lib.stack import BIN, clean_environ
+from lib.wait import wait_until
+
+
+class RedisServer:
+    """A redis-server that a test may kill, empty and damage."""
+
+    def __init__(self, directory, port, *options):
+        self.dir = Path(directory)
+        self.port = port
+        self.options = options
+        self.process = None
+        self.dir.mkdir(parents=True, exist_ok=True)
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir)]
+            + ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--logfile", "redis.log"]
+            + ["--maxmemory-policy", "noeviction", "--enable-debug-command", "local", *self.options],
+            stdin=subprocess.DEVNULL,
+        )
+        wait_until(self.answers, 20, "redis-server answers")
+        return self
+
+    def answers(self):
+        try:
+            return self.client.ping()
+        except redis.exceptions.RedisError:
+            return False
+
+    @property
+    def client(self):
+        return redis.Redis("127.0.0.1", self.port, decode_responses=True, socket_timeout=10)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+class MatcherProcess:
+    """One seckill-matcher; what it says goes to a file."""
+
+    def __init__(self, log, environ, *flags):
+        self.log = Path(log)
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [BIN / "seckill-matcher", *flags], env=environ, stdin=subprocess.DEVNULL, stderr=out
+            )
+
+    def lines(self, event):
+        return [line for line in self.log.read_text().splitlines() if f" {event}" in line]
+
+    def ready(self, timeout=40):
+        wait_until(
+            lambda: self.process.poll() is not None or self.lines("program.ready"),
+            timeout,
+            f"matcher ready; {self.log}",
+        )
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def send(self, sig):
+        self.process.send_signal(sig)
+
+    def wait(self, timeout=30):
+        return self.process.wait(timeout)
+
+    def stop(self):
+        """SIGTERM; the exit status."""
+        if self.process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def metrics(self):
+        """{name{labels}: value} as told at /metrics."""
+        port = self.lines("admin.listening")[-1].split("port=")[1].split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            rows = answer.read().decode().splitlines()
+        return {r.rsplit(" ", 1)[0]: float(r.rsplit(" ", 1)[1]) for r in rows if not r.startswith("#")}
+
+
+class World:
+    """Topics of its own on the shared broker, a key prefix and, if wanted, a Redis of its own."""
+
+    def __init__(self, stack, directory, partitions=2, own_redis=None):
+        self.stack = stack
+        self.dir = Path(directory)
+        self.name = "m" + uuid.uuid4().hex[:10]
+        self.partitions = partitions
+        self.orders, self.outcomes, self.dead = (f"{self.name}.{t}" for t in ("orders", "outcomes", "dead"))
+        self.own_redis = own_redis
+        self.matchers = []
+        self.brokers = stack.env["KAFKA_BROKERS"]
+        self.log_ids = [uuid.uuid4().hex for _ in range(partitions)]
+        self.producer = self._make_producer()
+        self._make_topics()
+
+    # -- the log
+
+    def _make_producer(self):
+        return Producer(
+            {"bootstrap.servers": self.brokers, "enable.idempotence": True, "linger.ms": 2}
+        )
+
+    def _make_topics(self):
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+        topics = [
+            NewTopic(t, self.partitions, 1, config=config) for t in (self.orders, self.outcomes, self.dead)
+        ]
+        for future in admin.create_topics(topics).values():
+            future.result(timeout=30)
+
+    def delete_topic(self, topic):
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        for future in admin.delete_topics([topic]).values():
+            future.result(timeout=30)
+        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, 20, f"{topic} is gone")
+
+    def put(self, partition, *commands, key=None, wait=True):
+        """Appends commands (dicts, or bytes or None as they are); returns their offsets if waited for."""
+        offsets, failures = [], []
+
+        def told(error, message):
+            (failures.append(error) if error else offsets.append(message.offset()))
+
+        for c in commands:
+            value = json.dumps(c, separators=(",", ":")).encode() if isinstance(c, dict) else c
+            if key is None and isinstance(c, dict):
+                k = c.get("item_id") or c.get("order_id")
+            else:
+                k = key
+            self.producer.produce(self.orders, value, k, partition, on_delivery=told)
+            self.producer.poll(0)
+        if wait:
+            assert self.producer.flush(60) == 0 and not failures, failures
+        return offsets
+
+    def genesis(self, *partitions):
+        for p in partitions or range(self.partitions):
+            self.put(
+                p, {"type": "genesis", "log_id": self.log_ids[p], "partitions": self.partitions, "rules": 1}
+            )
+        return self
+
+    def order(self, partition, item, user, qty=1, order_id=None, patience_ms=600000):
+        return {
+            "type": "order",
+            "order_id": order_id or order_id_of(partition),
+            "item_id": item,
+            "user_id": user,
+            "qty": qty,
+            "not_after": int(time.time() * 1000) + patience_ms,
+        }
+
+    def open(self, item, total, limit=1, hold_ms=600000):
+        return {
+            "type": "sale",
+            "op_id": uuid.uuid4().hex,
+            "item_id": item,
+            "action": "open",
+            "total": total,
+            "limit": limit,
+            "hold_ms": hold_ms,
+        }
+
+    def records(self, topic, partition, end=None):
+        """All records of a partition up to its end as of now: (key, value, headers)."""
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": self.name + "-look"})
+        try:
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+            high = high if end is None else end
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            out = []
+            deadline = time.monotonic() + 60
+            while len(out) < high:
+                assert time.monotonic() < deadline, f"{topic}: {len(out)} of {high} records read"
+                for m in consumer.consume(1000, 0.2):
+                    assert not m.error(), m.error()
+                    out.append((m.key(), m.value(), dict(m.headers() or [])))
+            return out
+        finally:
+            consumer.close()
+
+    def log_end(self, partition, topic=None):
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": self.name + "-look"})
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic or self.orders, partition), timeout=30)[1]
+        finally:
+            consumer.close()
+
+    # -- what came of it
+
+    def story(self, partition, upto=None):
+        """The outcomes by offset; fails unless they are whole, in a chain, and every copy is the same."""
+        by_offset, position, known = {}, -1, 0
+        for _, value, _ in self.records(self.outcomes, partition):
+            o = json.loads(value)
+            if o["offset"] in by_offset:
+                first = by_offset[o["offset"]]
+                same = first == value or any(e["type"] == "mark" for e in o["events"])
+                assert same, f"two outcomes of offset {o['offset']}: {first} and {value}"
+            by_offset.setdefault(o["offset"], value)
+            # As a reader would: apply only what follows.
+            if o["prev"] == position:
+                position, known = o["offset"], known + 1
+                assert o["genesis"] == self.log_ids[partition] and o["partition"] == partition
+        upto = self.log_end(partition) - 1 if upto is None else upto
+        assert position >= upto, f"a reader gets to {position} of {upto} only"
+        assert sorted(by_offset) == list(range(position + 1)) and known == position + 1
+        return [json.loads(by_offset[i]) for i in range(position + 1)]
+
+    def events(self, partition, kind=None):
+        return [
+            e for o in self.story(partition) for e in o["events"] if kind is None or e["type"] == kind
+        ]
+
+    # -- Redis and matchers
+
+    @property
+    def redis(self):
+        if self.own_redis:
+            return self.own_redis.client
+        env = self.stack.env
+        return redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]), decode_responses=True)
+
+    def key(self, partition, name):
+        return f"{self.name}:{{{partition}}}:{name}"
+
+    def position(self, partition):
+        return int(self.redis.hget(self.key(partition, "log"), "watermark") or -1)
+
+    def item(self, partition, item):
+        raw = self.redis.hget(self.key(partition, "items"), item)
+        names = ("total", "available", "held", "sold")
+        return dict(zip(names, map(int, raw.split()[:4]))) if raw else None
+
+    def matcher(self, *flags, **settings):
+        environ = self.stack.environ(
+            SECKILL_KAFKA_BROKERS=self.brokers,
+            SECKILL_TOPIC_ORDERS=self.orders,
+            SECKILL_TOPIC_OUTCOMES=self.outcomes,
+            SECKILL_TOPIC_DEAD=self.dead,
+            SECKILL_PARTITIONS=self.partitions,
+            SECKILL_KEY_PREFIX=self.name,
+            SECKILL_GROUP_ID=self.name,
+            **({"SECKILL_REDIS_PORT": self.own_redis.port} if self.own_redis else {}),
+            **{f"SECKILL_{k.upper()}": v for k, v in settings.items()},
+        )
+        m = MatcherProcess(self.dir / f"matcher-{len(self.matchers)}.log", environ, *flags)
+        self.matchers.append(m)
+        return m
+
+    def applied(self, timeout=60):
+        """Waits until every partition is applied to its end and told to its end."""
+        for p in range(self.partitions):
+            end = self.log_end(p) - 1
+            wait_until(lambda p=p, end=end: self.position(p) >= end, timeout, f"partition {p} at {end}")
+            wait_until(lambda p=p, end=end: self._told(p, end), timeout, f"outcomes of {p} up to {end}", 0.1)
+
+    def _told(self, partition, offset):
+        if self.log_end(partition, self.outcomes) <= offset:
+            return False
+        try:
+            self.story(partition, offset)
+        except AssertionError as e:
+            if "a reader gets to" in str(e):
+                return False
+            raise
+        return True
+
+    def check(self):
+        """Conservation and, from the outcomes alone, the same numbers again."""
+        for p in range(self.partitions):
+            story = self.story(p)
+            for item, raw in self.redis.hgetall(self.key(p, "items")).items():
+                total, available, held, sold = map(int, raw.split()[:4])
+                assert total == available + held + sold and min(available, held, sold) >= 0, raw
+                holds, bought = {}, 0
+                for e in (e for o in story for e in o["events"] if e.get("item_id") == item):
+                    if e["type"] == "reserved":
+                        holds[e["order_id"]] = e["qty"]
+                    elif e["type"] in ("cancelled", "expired"):
+                        del holds[e["order_id"]]
+                    elif e["type"] == "paid":
+                        holds.pop(e["order_id"], None)
+                        bought += e["qty"]
+                if self.position(p) == story[-1]["offset"]:
+                    assert (held, sold) == (sum(holds.values()), bought), item
+
+    def close(self):
+        for m in self.matchers:
+            m.kill()
+        if self.own_redis:
+            self.own_redis.stop()
+
+
+def order_id_of(partition, keyed=False):
+    """A fresh order id that names the partition."""
+    n = uuid.uuid4().int
+    n = n & ~(0xFFFF << 64) | ((8 if keyed else 7) << 12 | partition) << 64
+    return str(uuid.UUID(int=n))
+
+
+def free_dir(path):
+    os.makedirs(path, exist_ok=True)
+    return path
