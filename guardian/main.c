@@ -3,12 +3,14 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/conf.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "guardian/db.h"
 #include "guardian/migrate.h"
+#include "guardian/service.h"
 #include "guardian/settings.h"
 
 static int migrate(const struct settings *settings)
@@ -26,6 +28,20 @@ static int migrate(const struct settings *settings)
     }
     log_info("schema.current", LOG_INT("version", migrate_version()), LOG_INT("applied", applied));
     return DAEMON_EXIT_OK;
+}
+
+static int serve(const struct settings *settings)
+{
+    bool is_forced;
+    int status;
+
+    conf_log(settings->conf);
+    status = service_run(settings, &is_forced);
+    if (is_forced) {
+        log_flush();
+        _exit(status);
+    }
+    return status;
 }
 
 static const struct command_row {
@@ -73,7 +89,8 @@ int main(int argc, char **argv)
     } else if (!db_library_start(&err)) {
         log_error("program.failed", LOG_ERR(&err));
     } else {
-        status = n_words == 1 ? run_command(&settings, words[0]) : DAEMON_EXIT_START;
+        settings.conf = conf;
+        status = n_words == 1 ? run_command(&settings, words[0]) : serve(&settings);
         db_library_stop();
     }
     log_flush();

@@ -76,3 +76,14 @@ struct db_settings settings_db(const struct settings *settings)
         .timeout_ms = settings->mysql_timeout_ms,
     };
 }
+
+struct kafka_settings settings_kafka(const struct settings *settings)
+{
+    struct kafka_settings kafka = {
+        .brokers = settings->kafka.brokers,
+        .client_id = "seckill-guardian",
+    };
+
+    kafka.native = conf_kafka(settings->conf, &kafka.n_native);
+    return kafka;
+}

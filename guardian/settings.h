@@ -8,10 +8,13 @@
 #include <stdint.h>
 
 #include "common/conf.h"
+#include "common/kafka.h"
 #include "common/options.h"
 #include "guardian/db.h"
 
 struct settings {
+    const struct conf *conf; /* where they come from; borrowed */
+
     struct options_log log;
     struct options_kafka kafka;
     struct options_redis redis;
@@ -40,5 +43,8 @@ extern const struct conf_spec settings_spec;
 
 /* Where MySQL is; borrows from settings. */
 struct db_settings settings_db(const struct settings *settings);
+
+/* Where Kafka is; likewise. */
+struct kafka_settings settings_kafka(const struct settings *settings);
 
 #endif /* GUARDIAN_SETTINGS_H */

@@ -1,0 +1,22 @@
+/*
+ * failpoint.h - places at which a test may end the process, or pretend that a reply was lost.
+ *
+ * Always compiled in and inert, unless the environment names one: SECKILL_FAILPOINT=NAME:N takes
+ * effect when NAME is passed for the Nth time.  Only for tests; docs/operations.md says so.  Any
+ * thread.
+ */
+#ifndef GUARDIAN_FAILPOINT_H
+#define GUARDIAN_FAILPOINT_H
+
+#include <stdbool.h>
+
+/* Reads the environment; once, before threads are started. */
+void failpoint_init(void);
+
+/* True when this is the pass that was asked for. */
+bool failpoint_hit(const char *name);
+
+/* Dies by SIGKILL, without any cleaning up, when it is. */
+void failpoint_kill(const char *name);
+
+#endif /* GUARDIAN_FAILPOINT_H */

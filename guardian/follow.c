@@ -1,0 +1,308 @@
+/*
+ * Overlap by one: reading starts *at* the outcome of the last command applied, not after it, and
+ * that record must be the one we applied.  If it is not there (the topic was trimmed, or made anew)
+ * the topic is read from its start; whatever is found then still has to carry our genesis, and, at
+ * our position, our chain.
+ *
+ * Before a record is called lost, the topic is read once more from its start.  By go-back-N the
+ * missing record should stand behind the later ones; but reading it all again is cheap, and a
+ * halt that was not needed is not.
+ */
+#include "guardian/follow.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/command.h"
+
+enum {
+    SEEK_AGAIN_MS = 5000,
+};
+
+void follow_init(struct follow *f, int partition, int partitions, int64_t probe_ms)
+{
+    *f = (struct follow){.partition = partition, .partitions = partitions, .probe_ms = probe_ms};
+    follow_reset(f);
+}
+
+void follow_reset(struct follow *f)
+{
+    if (f->state == FOLLOW_HALTED) {
+        return;
+    }
+    f->state = FOLLOW_LOADING;
+    f->head = PROGRESS_NONE;
+    f->scan_end = -1;
+    f->next_offset = -1;
+    f->has_gap = false;
+}
+
+static ATTR_PRINTF(2, 3) enum follow_action halt(struct follow *f, const char *fmt, ...)
+{
+    va_list args;
+
+    if (f->state == FOLLOW_HALTED) {
+        return FOLLOW_NOTHING;
+    }
+    f->state = FOLLOW_HALTED;
+    va_start(args, fmt);
+    (void)vsnprintf(f->why, sizeof(f->why), fmt, args);
+    va_end(args);
+    return FOLLOW_HALT;
+}
+
+enum follow_action follow_halt(struct follow *f, const char *why)
+{
+    return halt(f, "%s", why);
+}
+
+static enum follow_action seek(struct follow *f, int64_t offset, int64_t now_ms)
+{
+    f->seek_offset = offset;
+    f->next_offset = -1;
+    f->sought_ms = now_ms;
+    f->read_ms = now_ms;
+    return FOLLOW_SEEK;
+}
+
+static bool knows_rules(const struct follow *f)
+{
+    return f->head.position < 0 || f->head.rules == COMMAND_RULES;
+}
+
+enum follow_action follow_loaded(struct follow *f, const struct progress *committed, int64_t now_ms)
+{
+    if (f->state == FOLLOW_HALTED) {
+        return FOLLOW_NOTHING;
+    }
+    f->head = *committed;
+    f->moved_ms = now_ms;
+    f->scan_end = -1;
+    f->has_gap = false;
+    if (!knows_rules(f)) {
+        return halt(f, "the record follows rules %" PRId64 ", this build carries %d", f->head.rules,
+                    COMMAND_RULES);
+    }
+    if (f->head.position >= 0 && f->head.partitions != f->partitions) {
+        return halt(f, "the record was made for %" PRId64 " partitions, not %d", f->head.partitions,
+                    f->partitions);
+    }
+    if (f->head.position < 0 || f->head.outcomes_offset < 0) {
+        f->state = FOLLOW_READING;
+        return seek(f, FOLLOW_BEGIN, now_ms);
+    }
+    f->state = FOLLOW_CHECKING;
+    return seek(f, f->head.outcomes_offset, now_ms);
+}
+
+/* The outcome of our own position: it must be the very one that we applied. */
+static enum follow_action check_overlap(struct follow *f, const struct outcome *o)
+{
+    if (o->chain != f->head.chain || o->rules != f->head.rules || o->log_time != f->head.log_time) {
+        return halt(f,
+                    "the outcome of offset %" PRId64 " is not the one that was applied: chain "
+                    "%016" PRIx64 ", the record has %016" PRIx64,
+                    o->offset, o->chain, f->head.chain);
+    }
+    if (f->state == FOLLOW_CHECKING) {
+        f->state = FOLLOW_READING;
+    }
+    return FOLLOW_NOTHING;
+}
+
+static bool has_event(const struct outcome *o, enum event_type type)
+{
+    for (size_t i = 0; i < o->n_events; i++) {
+        if (o->events[i].type == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct event *genesis_of(const struct outcome *o)
+{
+    return o->n_events == 1 && o->events[0].type == EVENT_GENESIS ? &o->events[0] : NULL;
+}
+
+/* The next record in order.  Returns false when it contradicts what was before it. */
+static bool fits(struct follow *f, const struct outcome *o, enum follow_action *action)
+{
+    if (!knows_rules(f)) {
+        *action = halt(
+            f, "the log follows rules %" PRId64 " after offset %" PRId64 ", this build carries %d",
+            f->head.rules, f->head.position, COMMAND_RULES);
+        return false;
+    }
+    if (f->head.position < 0) {
+        const struct event *genesis = genesis_of(o);
+
+        if (genesis == NULL || genesis->partitions != f->partitions) {
+            *action = halt(f,
+                           "the first outcome, of offset %" PRId64 ", is not that of a genesis for "
+                           "%d partitions",
+                           o->offset, f->partitions);
+            return false;
+        }
+    }
+    if (o->log_time < f->head.log_time) {
+        *action = halt(f, "log time goes back at offset %" PRId64, o->offset);
+        return false;
+    }
+    if (f->head.position >= 0 && o->rules != f->head.rules && !has_event(o, EVENT_RULES)) {
+        *action = halt(f, "the rules change at offset %" PRId64 " without a command", o->offset);
+        return false;
+    }
+    return true;
+}
+
+static void advance(struct follow *f, const struct outcome *o, int64_t offset, int64_t now_ms)
+{
+    const struct event *genesis = genesis_of(o);
+
+    if (f->head.position < 0 && genesis != NULL) {
+        f->head.partitions = genesis->partitions;
+        memcpy(f->head.genesis, o->genesis, sizeof(f->head.genesis));
+    }
+    f->head.position = o->offset;
+    f->head.chain = o->chain;
+    f->head.rules = o->rules;
+    f->head.log_time = o->log_time;
+    f->head.outcomes_offset = offset;
+    f->moved_ms = now_ms;
+    f->scan_end = -1;
+    f->has_gap = false;
+}
+
+/*
+ * A record was read.  A scan that has read everything and not found the missing one has its answer.
+ * Only an unbroken read counts: librdkafka may still hand over a record from before the seek.
+ */
+static enum follow_action note_read(struct follow *f, int64_t offset, int64_t now_ms)
+{
+    f->next_offset = offset + 1;
+    f->read_ms = now_ms;
+    if (f->scan_end < 0) {
+        return FOLLOW_NOTHING;
+    }
+    if (offset <= f->scan_next) {
+        f->scan_next = offset + 1 > f->scan_next ? offset + 1 : f->scan_next;
+    }
+    if (f->scan_next < f->scan_end) {
+        return FOLLOW_NOTHING;
+    }
+    return halt(f,
+                "the outcome after offset %" PRId64 " is lost: Redis is past it, the outbox no "
+                "longer holds it, and the topic up to %" PRId64 " lacks it",
+                f->head.position, f->scan_end);
+}
+
+enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int64_t offset,
+                                  int64_t now_ms, enum follow_action *action)
+{
+    *action = FOLLOW_NOTHING;
+    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+        return FOLLOW_DROP;
+    }
+    if (o->partition != f->partition) {
+        *action = follow_garbage(f, offset, now_ms);
+        return FOLLOW_FOREIGN;
+    }
+    if (f->head.position >= 0 && strcmp(o->genesis, f->head.genesis) != 0) {
+        *action = halt(f, "an outcome of another log stands in the topic: genesis %s, ours is %s",
+                       o->genesis, f->head.genesis);
+        return FOLLOW_DROP;
+    }
+    /* What librdkafka had fetched before a seek may still come. */
+    if (f->state == FOLLOW_CHECKING && offset < f->seek_offset) {
+        return FOLLOW_DROP;
+    }
+    if (f->state == FOLLOW_CHECKING && o->offset != f->head.position) {
+        *action = seek(f, FOLLOW_BEGIN, now_ms);
+        f->state = FOLLOW_READING;
+        return FOLLOW_DROP;
+    }
+    if (o->offset == f->head.position) {
+        *action = check_overlap(f, o);
+    } else if (o->prev == f->head.position) {
+        if (!fits(f, o, action)) {
+            return FOLLOW_DROP;
+        }
+        advance(f, o, offset, now_ms);
+        *action = note_read(f, offset, now_ms);
+        return FOLLOW_APPLY;
+    } else if (o->offset > f->head.position) {
+        f->has_gap = true;
+    }
+    if (*action == FOLLOW_NOTHING) {
+        *action = note_read(f, offset, now_ms);
+    }
+    return o->offset > f->head.position ? FOLLOW_LATER : FOLLOW_DROP;
+}
+
+enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms)
+{
+    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+        return FOLLOW_NOTHING;
+    }
+    if (f->state == FOLLOW_CHECKING) {
+        f->state = FOLLOW_READING;
+        return seek(f, FOLLOW_BEGIN, now_ms);
+    }
+    return note_read(f, offset, now_ms);
+}
+
+enum follow_action follow_out_of_range(struct follow *f, int64_t now_ms)
+{
+    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+        return FOLLOW_NOTHING;
+    }
+    f->state = FOLLOW_READING;
+    return seek(f, FOLLOW_BEGIN, now_ms);
+}
+
+enum follow_action follow_tick(struct follow *f, int64_t now_ms)
+{
+    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+        return FOLLOW_NOTHING;
+    }
+    if (f->state == FOLLOW_READING && f->scan_end < 0 && now_ms - f->moved_ms >= f->probe_ms &&
+        (f->has_gap || now_ms - f->read_ms >= f->probe_ms)) {
+        f->moved_ms = now_ms;
+        return FOLLOW_PROBE;
+    }
+    if (f->scan_end >= 0 && now_ms - f->read_ms >= SEEK_AGAIN_MS) {
+        f->scan_end = -1; /* it has come to nothing; the next probe may begin another */
+    }
+    if (f->next_offset < 0 && now_ms - f->sought_ms >= SEEK_AGAIN_MS) {
+        return seek(f, f->seek_offset, now_ms);
+    }
+    return FOLLOW_NOTHING;
+}
+
+enum follow_action follow_probed(struct follow *f, const struct follow_probe *probe, int64_t now_ms)
+{
+    if (f->state != FOLLOW_READING || f->scan_end >= 0 || !probe->is_known) {
+        return FOLLOW_NOTHING;
+    }
+    f->moved_ms = now_ms;
+    /* Another log's state in Redis says nothing about ours; its matchers have halted on it. */
+    if (probe->watermark <= f->head.position ||
+        (f->head.position >= 0 && strcmp(probe->genesis, f->head.genesis) != 0)) {
+        return FOLLOW_NOTHING;
+    }
+    if (probe->has_outbox && probe->first_prev <= f->head.position) {
+        return FOLLOW_NOTHING;
+    }
+    if (!f->has_gap && probe->topic_begin < probe->topic_end && f->next_offset < probe->topic_end) {
+        return FOLLOW_NOTHING;
+    }
+    f->scan_end = probe->topic_end;
+    f->scan_next = probe->topic_begin;
+    if (probe->topic_begin >= probe->topic_end) {
+        return note_read(f, probe->topic_end - 1, now_ms);
+    }
+    return seek(f, FOLLOW_BEGIN, now_ms);
+}

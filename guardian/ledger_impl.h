@@ -1,0 +1,135 @@
+/*
+ * ledger_impl.h - the inside of a ledger, shared by ledger.c and ledger_sql.c only.
+ */
+#ifndef GUARDIAN_LEDGER_IMPL_H
+#define GUARDIAN_LEDGER_IMPL_H
+
+#include "guardian/ledger.h"
+
+/* Whether Redis remembers a decided order. */
+enum ledger_memory {
+    LEDGER_FORGOTTEN,
+    LEDGER_REMEMBERED,
+    LEDGER_DEPENDS, /* keyed, limit_reached: forgotten only if the user had 64 orders */
+};
+
+/* One event that sets an order's state. */
+struct ledger_touch {
+    char order_id[IDS_ORDER_LEN + 1];
+    struct command_text user_id, item_id;
+    enum order_state prior; /* what it must be before; ORDER_NONE: not decided */
+    enum order_state state;
+    enum reason reason;
+    enum ledger_memory memory;
+    int64_t qty, due, offset, log_time;
+    uint32_t seq; /* place among the batch's touches */
+};
+
+/* What the batch makes of one order. */
+struct ledger_order {
+    const struct ledger_touch *first;    /* its prior is what MySQL must have */
+    const struct ledger_touch *decision; /* NULL: decided before this batch */
+    const struct ledger_touch *last;
+};
+
+enum ledger_cause {
+    LEDGER_RESERVED,
+    LEDGER_PAID,
+    LEDGER_LATE,
+    LEDGER_CANCELLED,
+    LEDGER_EXPIRED,
+    LEDGER_STOCK,
+    LEDGER_CAUSES,
+};
+
+/* One event that moves stock, or changes an item. */
+struct ledger_move {
+    enum ledger_cause cause;
+    int index;
+    int64_t offset, log_time;
+    struct command_text item_id, user_id;
+    char order_id[IDS_ORDER_LEN + 1];
+    int64_t qty;      /* of stock: what is added to the total, once settled; may be negative */
+    size_t operation; /* of stock: its place among the operations */
+};
+
+struct ledger_payment {
+    struct command_text payment_id, user_id;
+    char order_id[IDS_ORDER_LEN + 1];
+    enum reason reason; /* REASON_NONE: paid */
+    bool late;
+    int64_t offset, log_time;
+};
+
+struct ledger_operation {
+    struct command_text op_id, item_id;
+    enum reason reason; /* REASON_NONE: done, and the numbers below are set */
+    char action[16];
+    char state;
+    int64_t total, available, held, sold, limit, hold_ms, opens_at, closes_at, price;
+    int64_t offset, log_time;
+};
+
+/* What the batch does to one item. */
+struct ledger_item {
+    struct command_text item_id;
+    bool is_known; /* MySQL has it; only asked when its total changes */
+    int64_t total; /* before the batch, then after it; likewise */
+    int64_t add_total, add_available, add_held, add_sold;
+    const struct ledger_operation *config; /* the last stock event, or NULL */
+    int64_t first_offset, changed_offset;
+};
+
+struct ledger_user {
+    struct command_text user_id;
+    int64_t remembered;
+};
+
+enum ledger_phase {
+    LEDGER_PHASE_NEW_ORDERS,
+    LEDGER_PHASE_HELD_ORDERS,
+    LEDGER_PHASE_EXPIRED_ORDERS,
+    LEDGER_PHASE_PAYMENTS,
+    LEDGER_PHASE_OPERATIONS,
+    LEDGER_PHASE_MOVES,
+    LEDGER_PHASE_TCC,
+    LEDGER_PHASE_ITEMS,
+    LEDGER_PHASE_PROGRESS,
+    LEDGER_PHASE_END,
+};
+
+/* A growing array of one type: items, how many, how much room. */
+#define LEDGER_ARRAY(type)                                                                         \
+    struct {                                                                                       \
+        type *at;                                                                                  \
+        size_t n, room;                                                                            \
+    }
+
+struct ledger {
+    int partition;
+    struct progress base, end;
+    size_t records, rows;
+    bool has_mark;
+    struct ledger_mark mark;
+
+    /* As they came. */
+    LEDGER_ARRAY(struct ledger_touch) touches;
+    LEDGER_ARRAY(struct ledger_move) moves;
+    LEDGER_ARRAY(struct ledger_payment) payments;
+    LEDGER_ARRAY(struct ledger_operation) operations;
+
+    /* Made by asking and settling. */
+    LEDGER_ARRAY(struct ledger_user) users;   /* sorted */
+    LEDGER_ARRAY(struct ledger_item) items;   /* sorted */
+    LEDGER_ARRAY(struct ledger_order) orders; /* sorted by key */
+    LEDGER_ARRAY(const struct ledger_touch *) sorted;
+    int question;
+
+    enum ledger_phase phase;
+    size_t cursor;
+};
+
+/* Appends x'..' of an id. */
+void ledger_put_id(struct buf *sql, struct slice id);
+
+#endif /* GUARDIAN_LEDGER_IMPL_H */

@@ -1,0 +1,304 @@
+#include "guardian/peek.h"
+
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "chunk_lua.h"
+#include "common/xmalloc.h"
+
+struct peek {
+    const struct options_redis *redis; /* borrowed */
+    int64_t timeout_ms;
+    redisContext *context; /* NULL: not connected */
+};
+
+struct peek *peek_create(const struct options_redis *redis, int64_t timeout_ms)
+{
+    struct peek *p = xcalloc(1, sizeof(*p));
+
+    p->redis = redis;
+    p->timeout_ms = timeout_ms;
+    return p;
+}
+
+static void close_connection(struct peek *p)
+{
+    if (p->context != NULL) {
+        redisFree(p->context);
+        p->context = NULL;
+    }
+}
+
+void peek_destroy(struct peek *p)
+{
+    if (p != NULL) {
+        close_connection(p);
+        free(p);
+    }
+}
+
+void peek_answer_fini(struct peek_answer *a)
+{
+    if (a->reply != NULL) {
+        freeReplyObject(a->reply);
+    }
+    free(a->values);
+    *a = (struct peek_answer){0};
+}
+
+/* Sends one command and waits; the reply is the caller's.  NULL with err set on any failure. */
+static redisReply *call(struct peek *p, int argc, const char **argv, const size_t *lens,
+                        struct err *err)
+{
+    redisReply *reply = redisCommandArgv(p->context, argc, argv, lens);
+
+    if (reply == NULL) {
+        (void)err_set(err, ERR_RETRY, "redis: no answer: %.100s", p->context->errstr);
+        close_connection(p);
+        return NULL;
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void)err_set(err, ERR_RETRY, "redis: %s", reply->str);
+        freeReplyObject(reply);
+        close_connection(p);
+        return NULL;
+    }
+    return reply;
+}
+
+static bool make_connection(struct peek *p, struct err *err)
+{
+    struct timeval timeout = {
+        .tv_sec = p->timeout_ms / 1000,
+        .tv_usec = (p->timeout_ms % 1000) * 1000,
+    };
+    const char *words[] = {"AUTH", p->redis->password};
+    const size_t lens[] = {4, strlen(p->redis->password)};
+
+    if (p->context != NULL) {
+        return true;
+    }
+    p->context = redisConnectWithTimeout(p->redis->host, (int)p->redis->port, timeout);
+    if (p->context == NULL || p->context->err != 0) {
+        bool rc = err_set(err, ERR_RETRY, "redis %s:%" PRId64 ": %s", p->redis->host,
+                          p->redis->port, p->context == NULL ? "no memory" : p->context->errstr);
+
+        close_connection(p);
+        return rc;
+    }
+    if (redisSetTimeout(p->context, timeout) != REDIS_OK) {
+        close_connection(p);
+        return err_set(err, ERR_RETRY, "redis: the timeout cannot be set");
+    }
+    if (lens[1] > 0) {
+        redisReply *reply = call(p, 2, words, lens, err);
+
+        if (reply == NULL) {
+            return false;
+        }
+        freeReplyObject(reply);
+    }
+    return true;
+}
+
+static int key_of(const struct peek *p, int partition, const char *name, char *out, size_t size)
+{
+    return snprintf(out, size, "%s:{%d}:%s", p->redis->key_prefix, partition, name);
+}
+
+static bool text_of(const redisReply *r, struct slice *out)
+{
+    if (r->type != REDIS_REPLY_STRING) {
+        *out = (struct slice){NULL, 0};
+        return false;
+    }
+    *out = (struct slice){r->str, r->len};
+    return true;
+}
+
+enum { KEY_BYTES = 256 };
+
+/* The reply of chunk.lua or of a transaction with the watermark in front. */
+static bool take_values(struct peek_answer *a, redisReply *const *values, size_t n, struct err *err)
+{
+    free(a->values);
+    a->values = xreallocarray(NULL, n + 1, sizeof(*a->values));
+    a->n = n;
+    for (size_t i = 0; i < n; i++) {
+        if (!text_of(values[i], &a->values[i]) && values[i]->type != REDIS_REPLY_NIL) {
+            return err_set(err, ERR_RETRY, "redis: a value is not a string");
+        }
+    }
+    return true;
+}
+
+bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int count,
+                struct peek_answer *a, struct err *err)
+{
+    char log[KEY_BYTES], key[KEY_BYTES], number[16];
+    const char *words[] = {"EVAL", (const char *)chunk_lua, "2", log, key, cursor, number};
+    size_t lens[] = {4,
+                     sizeof(chunk_lua),
+                     1,
+                     (size_t)key_of(p, hash.partition, "log", log, sizeof(log)),
+                     (size_t)key_of(p, hash.partition, hash.name, key, sizeof(key)),
+                     strlen(cursor),
+                     (size_t)snprintf(number, sizeof(number), "%d", count)};
+    struct slice watermark, next;
+    redisReply *reply;
+
+    peek_answer_fini(a);
+    if (!make_connection(p, err)) {
+        return false;
+    }
+    reply = call(p, (int)(sizeof(lens) / sizeof(lens[0])), words, lens, err);
+    if (reply == NULL) {
+        return false;
+    }
+    a->reply = reply;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
+        return true;
+    }
+    if (reply->elements < 2 || !text_of(reply->element[0], &watermark) ||
+        !slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
+        !text_of(reply->element[1], &next) || !slice_copy(next, a->cursor, sizeof(a->cursor))) {
+        return err_set(err, ERR_RETRY, "redis: chunk.lua gave no chunk");
+    }
+    a->has_state = true;
+    return take_values(a, reply->element + 2, reply->elements - 2, err);
+}
+
+/* Sends MULTI, two commands and EXEC in one go, and returns the reply of EXEC. */
+static redisReply *transact(struct peek *p, const struct slice *const commands[2],
+                            const int words[2], struct err *err)
+{
+    redisReply *last = NULL;
+    bool sent = redisAppendCommand(p->context, "MULTI") == REDIS_OK;
+
+    for (int c = 0; c < 2; c++) {
+        const char **argv = xreallocarray(NULL, (size_t)words[c], sizeof(*argv));
+        size_t *lens = xreallocarray(NULL, (size_t)words[c], sizeof(*lens));
+
+        for (int i = 0; i < words[c]; i++) {
+            argv[i] = commands[c][i].ptr;
+            lens[i] = commands[c][i].len;
+        }
+        sent = sent && redisAppendCommandArgv(p->context, words[c], argv, lens) == REDIS_OK;
+        free(argv);
+        free(lens);
+    }
+    sent = sent && redisAppendCommand(p->context, "EXEC") == REDIS_OK;
+    for (int i = 0; sent && i < 4; i++) {
+        void *reply = NULL;
+
+        if (last != NULL) {
+            freeReplyObject(last);
+            last = NULL;
+        }
+        sent = redisGetReply(p->context, &reply) == REDIS_OK && reply != NULL;
+        last = reply;
+    }
+    if (!sent || last == NULL || last->type != REDIS_REPLY_ARRAY || last->elements != 2) {
+        (void)err_set(err, ERR_RETRY, "redis: %s",
+                      p->context->err != 0                              ? p->context->errstr
+                      : last != NULL && last->type == REDIS_REPLY_ERROR ? last->str
+                                                                        : "no transaction");
+        if (last != NULL) {
+            freeReplyObject(last);
+        }
+        close_connection(p);
+        return NULL;
+    }
+    return last;
+}
+
+bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fields, size_t n,
+                 struct peek_answer *a, struct err *err)
+{
+    char log[KEY_BYTES], key[KEY_BYTES];
+    const struct slice first[] = {
+        SLICE_LIT("HGET"),
+        {log, (size_t)key_of(p, hash.partition, "log", log, sizeof(log))},
+        SLICE_LIT("watermark"),
+    };
+    struct slice *second = xreallocarray(NULL, n + 2, sizeof(*second));
+    const struct slice *const commands[] = {first, second};
+    const int words[] = {3, (int)n + 2};
+    redisReply *reply = NULL;
+    struct slice watermark;
+
+    peek_answer_fini(a);
+    second[0] = SLICE_LIT("HMGET");
+    second[1] = (struct slice){key, (size_t)key_of(p, hash.partition, hash.name, key, sizeof(key))};
+    for (size_t i = 0; i < n; i++) {
+        second[i + 2] = fields[i];
+    }
+    if (make_connection(p, err)) {
+        reply = transact(p, commands, words, err);
+    }
+    free(second);
+    if (reply == NULL) {
+        return false;
+    }
+    a->reply = reply;
+    if (!text_of(reply->element[0], &watermark)) {
+        return true;
+    }
+    if (!slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY || reply->element[1]->elements != n) {
+        return err_set(err, ERR_RETRY, "redis: %s", "a look-up gave something else");
+    }
+    a->has_state = true;
+    return take_values(a, reply->element[1]->element, n, err);
+}
+
+static bool take_probe(const redisReply *reply, struct follow_probe *probe)
+{
+    const redisReply *state = reply->element[0];
+    struct slice genesis, watermark, entry, rest;
+
+    if (state->type != REDIS_REPLY_ARRAY || state->elements != 2 ||
+        !text_of(state->element[0], &genesis) || !text_of(state->element[1], &watermark) ||
+        !slice_copy(genesis, probe->genesis, sizeof(probe->genesis)) ||
+        !slice_to_i64(watermark, 0, INT64_MAX, &probe->watermark)) {
+        return false;
+    }
+    probe->has_outbox = text_of(reply->element[1], &entry);
+    return !probe->has_outbox ||
+           slice_to_i64(slice_cut(entry, ' ', &rest), -1, INT64_MAX, &probe->first_prev);
+}
+
+bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struct err *err)
+{
+    char log[KEY_BYTES], outbox[KEY_BYTES];
+    const struct slice first[] = {
+        SLICE_LIT("HMGET"),
+        {log, (size_t)key_of(p, partition, "log", log, sizeof(log))},
+        SLICE_LIT("genesis"),
+        SLICE_LIT("watermark"),
+    };
+    const struct slice second[] = {
+        SLICE_LIT("LINDEX"),
+        {outbox, (size_t)key_of(p, partition, "outbox", outbox, sizeof(outbox))},
+        SLICE_LIT("0"),
+    };
+    const struct slice *const commands[] = {first, second};
+    const int words[] = {4, 3};
+    redisReply *reply;
+
+    *probe = (struct follow_probe){0};
+    if (!make_connection(p, err)) {
+        return false;
+    }
+    reply = transact(p, commands, words, err);
+    if (reply == NULL) {
+        return false;
+    }
+    probe->is_known = take_probe(reply, probe);
+    freeReplyObject(reply);
+    return true;
+}

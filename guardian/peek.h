@@ -1,0 +1,56 @@
+/*
+ * peek.h - reading Redis, one call at a time, for those who may wait: writer threads and commands.
+ *
+ * Every answer comes with the watermark it is valid at.  Nothing is ever written.  A failed call
+ * closes the connection; the next one makes a new one.  One thread at a time.
+ */
+#ifndef GUARDIAN_PEEK_H
+#define GUARDIAN_PEEK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/err.h"
+#include "common/options.h"
+#include "common/slice.h"
+#include "guardian/follow.h"
+
+struct peek;
+
+/* redis is borrowed. */
+struct peek *peek_create(const struct options_redis *redis, int64_t timeout_ms);
+void peek_destroy(struct peek *p);
+
+/* An answer; its slices live until peek_answer_fini().  Zero it before first use. */
+struct peek_answer {
+    bool has_state; /* false: Redis has no watermark for this partition, and nothing else is set */
+    int64_t watermark;
+    char cursor[24]; /* chunk: where to go on; "0": that was all */
+    size_t n;
+    struct slice *values; /* chunk: field, value, ...; lookup: per id, absent when there is none */
+    void *reply;
+};
+
+void peek_answer_fini(struct peek_answer *a);
+
+/* One of a partition's hashes: "items", "orders", "payments", "ops", "log". */
+struct peek_hash {
+    int partition;
+    const char *name;
+};
+
+/* A piece of a hash, of about count fields; cursor "0" starts. */
+bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int count,
+                struct peek_answer *a, struct err *err) ATTR_MUSTCHECK;
+
+/* The values of n fields of a hash. */
+bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fields, size_t n,
+                 struct peek_answer *a, struct err *err) ATTR_MUSTCHECK;
+
+/* Genesis, watermark and the outbox's oldest entry, as of one moment. */
+bool peek_probe(struct peek *p, int partition, struct follow_probe *probe,
+                struct err *err) ATTR_MUSTCHECK;
+
+#endif /* GUARDIAN_PEEK_H */
