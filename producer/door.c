@@ -33,6 +33,7 @@ struct door {
     struct door_settings settings;
     const struct inflight *inflight; /* borrowed */
     struct gates *gates;
+    struct bucket *buckets;
     bool is_draining;
     bool is_kafka_up;
     uint64_t random;
@@ -46,6 +47,7 @@ struct door *door_create(const struct door_settings *settings, const struct infl
     d->settings = *settings;
     d->inflight = inflight;
     d->random = settings->seed;
+    d->buckets = bucket_create(&settings->rates);
     d->gates = gates_create(settings->items_max, settings->fresh_ms);
     d->partitions = xcalloc((size_t)settings->partitions, sizeof(*d->partitions));
     for (int p = 0; p < settings->partitions; p++) {
@@ -59,6 +61,7 @@ void door_destroy(struct door *d)
     if (d == NULL) {
         return;
     }
+    bucket_destroy(d->buckets);
     gates_destroy(d->gates);
     free(d->partitions);
     free(d);
@@ -103,14 +106,23 @@ void door_refuse(struct door *d, enum refusal refusal, struct door_verdict *verd
     }
 }
 
-bool door_admit(struct door *d, const struct door_visitor *visitor, int64_t now_ms,
+bool door_admit(struct door *d, const struct bucket_visit *visit, int64_t now_ms,
                 struct door_verdict *verdict)
 {
-    (void)d;
-    (void)visitor;
-    (void)now_ms;
-    (void)verdict;
-    return true;
+    static const enum refusal refusals[BUCKET_KINDS] = {
+        [BUCKET_IP] = REFUSAL_RATE_IP,
+        [BUCKET_USER] = REFUSAL_RATE_USER,
+        [BUCKET_ITEM] = REFUSAL_RATE_ITEM,
+        [BUCKET_GLOBAL] = REFUSAL_RATE_GLOBAL,
+    };
+    struct bucket_refusal refusal;
+
+    if (bucket_take(d->buckets, visit, now_ms, &refusal)) {
+        return true;
+    }
+    door_refuse(d, refusals[refusal.kind], verdict);
+    verdict->retry_after_s = jittered(d, (refusal.wait_ms + 999) / 1000);
+    return false;
 }
 
 enum door_state door_state(const struct door *d, int partition, int64_t now_ms)

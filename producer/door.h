@@ -24,26 +24,21 @@
 #include "common/attr.h"
 #include "common/outcome.h"
 #include "common/slice.h"
+#include "producer/bucket.h"
 #include "producer/gates.h"
 #include "producer/inflight.h"
 #include "producer/refusal.h"
 
 struct door;
 
-/* Requests per second and how many at once; rate 0: no limit. */
-struct door_rate {
-    int64_t rate, burst;
-};
-
 struct door_settings {
     int partitions;
     size_t items_max;
-    size_t rate_keys_max; /* users, addresses and items whose rate is remembered */
-    int64_t fresh_ms;     /* for how long knowledge of an item may refuse */
-    int64_t silence_ms;   /* a partition without an answered look-up for longer is not ready */
-    int64_t lag_max;      /* records placed and not decided, per partition */
-    struct door_rate per_ip, per_user, per_item, all;
-    uint32_t seed; /* of the jitter */
+    int64_t fresh_ms;   /* for how long knowledge of an item may refuse */
+    int64_t silence_ms; /* a partition without an answered look-up for longer is not ready */
+    int64_t lag_max;    /* records placed and not decided, per partition */
+    struct bucket_settings rates;
+    uint64_t seed; /* of the jitter */
 };
 
 enum door_move {
@@ -98,15 +93,8 @@ struct door *door_create(const struct door_settings *settings,
                          const struct inflight *inflight) ATTR_MUSTCHECK;
 void door_destroy(struct door *d);
 
-/* Whose request it is; user_id and item_id with ptr NULL are not limited, nor is a lack of is_order. */
-struct door_visitor {
-    struct slice address; /* bytes of the peer's address; ptr NULL: not limited */
-    struct slice user_id, item_id;
-    bool is_order; /* counts against the global rate */
-};
-
 /* Takes a token of each of the visitor's buckets, or refuses. */
-bool door_admit(struct door *d, const struct door_visitor *visitor, int64_t now_ms,
+bool door_admit(struct door *d, const struct bucket_visit *visit, int64_t now_ms,
                 struct door_verdict *verdict) ATTR_MUSTCHECK;
 
 void door_order(struct door *d, const struct door_order *order, const struct door_now *now,

@@ -401,6 +401,11 @@ bool publish_send(struct publish *p, const struct command *cmd, int partition,
     return true;
 }
 
+bool publish_has_room(const struct publish *p)
+{
+    return p->free_entries != NIL;
+}
+
 void publish_hurry(struct publish *p)
 {
     p->is_hurried = true;

@@ -63,6 +63,8 @@ void publish_destroy(struct publish *p);
 bool publish_send(struct publish *p, const struct command *cmd, int partition,
                   struct slice traceparent, inflight_ticket ticket) ATTR_MUSTCHECK;
 
+bool publish_has_room(const struct publish *p);
+
 /* From now on nothing waits for company. */
 void publish_hurry(struct publish *p);
 

@@ -1,0 +1,702 @@
+/*
+ * A fixed array of calls.  A call's number is its place and its generation, so a number outlives
+ * its call harmlessly.  Waiting calls that have not been looked up yet stand in a queue by time:
+ * the look-up is for decisions that the outcome stream did not bring, so it is given a while.
+ *
+ * One timer ticks for deadlines and look-ups that are due; every partition is looked up once a
+ * second besides, which tells the door the watermark, the genesis, and that Redis is there.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/xmalloc.h"
+#include "producer/calls_internal.h"
+
+enum {
+    TICK_MS = 10,
+    PULSE_MS = 1000,
+    PULSE_UNREADY_MS = 200,
+};
+
+uint64_t call_number(const struct calls *c, const struct call *call)
+{
+    return ((uint64_t)call->generation << 32) | (uint64_t)(call - c->calls);
+}
+
+static struct call *call_of(const struct calls *c, uint64_t number)
+{
+    const uint32_t at = (uint32_t)number;
+
+    if (number == 0 || at >= (uint64_t)c->settings.calls_max || !c->calls[at].is_used ||
+        c->calls[at].generation != (uint32_t)(number >> 32)) {
+        return NULL;
+    }
+    return &c->calls[at];
+}
+
+struct slice call_order_id(const struct call *call)
+{
+    return (struct slice){call->order_id, strlen(call->order_id)};
+}
+
+void call_now(const struct calls *c, struct door_now *now)
+{
+    now->mono_ms = clock_mono_ms();
+    now->log_time_ms = logclock_now(&c->clock, now->mono_ms, clock_wall_ms());
+}
+
+void call_copy(struct command_text *to, struct slice from)
+{
+    if (!command_set_text(to, from)) {
+        assert(!"checked at the door");
+    }
+}
+
+static void dequeue(struct calls *c, struct call *call)
+{
+    if (!call->is_queued) {
+        return;
+    }
+    if (call->prev == CALLS_NIL) {
+        c->queue_head = call->next;
+    } else {
+        c->calls[call->prev].next = call->next;
+    }
+    if (call->next == CALLS_NIL) {
+        c->queue_tail = call->prev;
+    } else {
+        c->calls[call->next].prev = call->prev;
+    }
+    call->is_queued = false;
+}
+
+static void enqueue(struct calls *c, struct call *call, int64_t look_ms)
+{
+    const uint32_t at = (uint32_t)(call - c->calls);
+
+    call->look_ms = look_ms;
+    call->prev = c->queue_tail;
+    call->next = CALLS_NIL;
+    if (c->queue_tail == CALLS_NIL) {
+        c->queue_head = at;
+    } else {
+        c->calls[c->queue_tail].next = at;
+    }
+    c->queue_tail = at;
+    call->is_queued = true;
+}
+
+void call_end(struct calls *c, struct call *call)
+{
+    const uint32_t at = (uint32_t)(call - c->calls);
+
+    dequeue(c, call);
+    if (call->waiter != WAITERS_NONE) {
+        (void)waiters_remove(c->waiters, call->waiter); /* it may have left by itself */
+    }
+    call->is_used = false;
+    call->generation = call->generation == UINT32_MAX ? 1 : call->generation + 1;
+    call->next = c->free;
+    c->free = at;
+    c->count--;
+}
+
+bool call_is_waiting_on(const struct call *call)
+{
+    return call->deadline_ms > 0 && !call->is_last;
+}
+
+bool call_await(struct calls *c, struct call *call, enum waiters_topic topic)
+{
+    const struct waiters_wish wish = {
+        .topic = topic,
+        .order_id = call_order_id(call),
+        .user_id = command_text(&call->user_id),
+        .payment_id = command_text(&call->payment_id),
+        .deadline_ms = call->deadline_ms,
+    };
+
+    if (!call_is_waiting_on(call) || call->waiter != WAITERS_NONE) {
+        return true;
+    }
+    call->waiter = waiters_add(c->waiters, &wish, call_number(c, call));
+    if (call->waiter == WAITERS_NONE) {
+        reply_refusal(c, call, REFUSAL_WAITERS_FULL);
+        return false;
+    }
+    return true;
+}
+
+void call_wait(struct calls *c, struct call *call, int64_t look_in_ms)
+{
+    call->stage = STAGE_WAITING;
+    if (look_in_ms >= 0 && !call->is_queued) {
+        enqueue(c, call, clock_mono_ms() + look_in_ms);
+    }
+}
+
+void call_seen(struct calls *c, const struct call *call, int64_t watermark)
+{
+    /*
+     * Rejections that are not remembered, and answers about orders that are not there, are in
+     * no look-up: the call's own record must not count as seen.
+     */
+    if (call->offset >= 0) {
+        waiters_seen(c->waiters, call->waiter,
+                     watermark < call->offset ? watermark : call->offset - 1);
+    }
+}
+
+static void deliver_look(struct calls *c, struct call *call, const struct door_look *look)
+{
+    switch (call->kind) {
+    case CALLS_ORDER:
+        order_on_look(c, call, look);
+        break;
+    case CALLS_SHOW:
+        show_on_look(c, call, look);
+        break;
+    case CALLS_ITEM:
+        item_on_look(c, call, look);
+        break;
+    case CALLS_PAY:
+    case CALLS_CANCEL:
+        command_on_look(c, call, look);
+        break;
+    }
+}
+
+void call_look(struct calls *c, struct call *call, bool with_user, bool with_item)
+{
+    const struct slice none = {NULL, 0};
+    const struct lookup_question question = {
+        .partition = call->partition,
+        .user_id = with_user ? command_text(&call->user_id) : none,
+        .item_id = with_item ? command_text(&call->item_id) : none,
+        .highest = door_highest(c->door, call->partition),
+        .party = call_number(c, call),
+    };
+    const enum door_look_result result = lookup_ask(c->lookup, &question);
+
+    dequeue(c, call);
+    call->stage = STAGE_LOOKING;
+    if (result != DOOR_LOOK_GOT) {
+        deliver_look(c, call, &(struct door_look){.result = result, .partition = call->partition});
+    }
+}
+
+void call_send(struct calls *c, struct call *call, const struct command *cmd)
+{
+    const struct inflight_command command = {
+        .order_id = call_order_id(call),
+        .user_id = command_text(&call->user_id),
+        .partition = call->partition,
+        .qty = cmd->type == COMMAND_ORDER ? cmd->qty : 0,
+    };
+    const struct slice trace = {call->traceparent, INPUT_TRACEPARENT_LEN};
+    inflight_ticket ticket;
+
+    if (!publish_has_room(c->publish)) {
+        reply_refusal(c, call, REFUSAL_QUEUE_FULL);
+        return;
+    }
+    ticket = inflight_add(c->inflight, clock_mono_ms(), &command, call_number(c, call));
+    if (ticket == INFLIGHT_NONE) {
+        reply_refusal(c, call, REFUSAL_QUEUE_FULL);
+        return;
+    }
+    call->stage = STAGE_FLYING;
+    call->is_sent = true;
+    stats_add(c->stats, STAT_ACCEPTED, 1);
+    if (!publish_send(c->publish, cmd, call->partition,
+                      call->has_trace ? trace : (struct slice){NULL, 0}, ticket)) {
+        stats_add(c->stats, STAT_FAILED, 1);
+        (void)inflight_settle(c->inflight, ticket, INFLIGHT_FAILED, -1); /* it flies: just added */
+    }
+}
+
+/* ---- what comes from the parts ---- */
+
+static void on_look(uint64_t party, const struct door_look *look, struct slice item_id, void *arg)
+{
+    struct calls *c = arg;
+    struct call *call = call_of(c, party);
+
+    door_on_look(c->door, look, item_id.len > 0 ? item_id : (struct slice){NULL, 0},
+                 clock_mono_ms());
+    if (call != NULL && call->stage == STAGE_LOOKING) {
+        deliver_look(c, call, look);
+    }
+}
+
+static void on_settled(uint64_t party, enum inflight_fate fate, int64_t offset, void *arg)
+{
+    struct calls *c = arg;
+    struct call *call = call_of(c, party);
+
+    if (call == NULL || call->stage != STAGE_FLYING) {
+        return;
+    }
+    call->offset = offset;
+    if (fate == INFLIGHT_DELIVERED) {
+        histogram_add(c->accepted, clock_mono_us() - call->started_us);
+    }
+    if (call->kind == CALLS_ORDER) {
+        order_on_settled(c, call, fate);
+    } else {
+        command_on_settled(c, call, fate);
+    }
+}
+
+/* The wait is over: its deadline has come, the client has left, or we are draining. */
+static void end_wait(struct calls *c, struct call *call)
+{
+    call->is_last = true;
+    if (call->waiter != WAITERS_NONE) {
+        (void)waiters_remove(c->waiters, call->waiter); /* it may have left by itself */
+        call->waiter = WAITERS_NONE;
+    }
+    if (call->stage == STAGE_WAITING) {
+        stats_add(c->stats, STAT_WAIT_OVER, 1);
+        call_look(c, call, true, false);
+    }
+}
+
+static void on_told(uint64_t party, const struct event *event, int64_t offset, void *arg)
+{
+    struct calls *c = arg;
+    struct call *call = call_of(c, party);
+
+    if (call == NULL) {
+        return;
+    }
+    call->waiter = WAITERS_NONE;
+    if (event == NULL) {
+        end_wait(c, call);
+        return;
+    }
+    switch (call->kind) {
+    case CALLS_ORDER:
+        order_on_event(c, call, event, offset);
+        break;
+    case CALLS_SHOW:
+        show_on_event(c, call, event, offset);
+        break;
+    default:
+        command_on_event(c, call, event, offset);
+        break;
+    }
+}
+
+static void on_record(uint64_t party, enum record_result result, struct slice entry, void *arg)
+{
+    struct calls *c = arg;
+    struct call *call = call_of(c, party);
+
+    if (call != NULL && call->stage == STAGE_READING) {
+        show_on_record(c, call, result, entry);
+    }
+}
+
+static void on_report(const struct publish_report *report, void *arg)
+{
+    static const enum producer_stat stat[] = {
+        [INFLIGHT_DELIVERED] = STAT_DELIVERED,
+        [INFLIGHT_FAILED] = STAT_FAILED,
+        [INFLIGHT_UNKNOWN] = STAT_UNKNOWN,
+    };
+    struct calls *c = arg;
+
+    logclock_learn(&c->clock, report->timestamp_ms, clock_mono_ms());
+    if (report->fate == INFLIGHT_DELIVERED) {
+        door_on_placed(c->door, report->partition, report->offset);
+    }
+    if (inflight_settle(c->inflight, report->ticket, report->fate, report->offset)) {
+        stats_add(c->stats, stat[report->fate], 1);
+    } else {
+        stats_add(c->stats, STAT_LATE, 1);
+    }
+}
+
+static void on_outcome(const struct outcome *outcome, void *arg)
+{
+    struct calls *c = arg;
+
+    if (!door_on_outcome(c->door, outcome, clock_mono_ms())) {
+        log_limited(LOG_LEVEL_ERROR, "outcome.other_log", LOG_INT("partition", outcome->partition),
+                    LOG_INT("offset", outcome->offset), LOG_STR("genesis", outcome->genesis));
+        return;
+    }
+    for (size_t i = 0; i < outcome->n_events; i++) {
+        const struct event *event = &outcome->events[i];
+
+        if (event->order_id[0] == '\0') {
+            continue;
+        }
+        if (event->type == EVENT_RESERVED || event->type == EVENT_REJECTED ||
+            (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE)) {
+            inflight_decided(c->inflight, slice_str(event->order_id));
+        }
+        (void)waiters_tell(c->waiters, event, outcome->offset); /* nobody need be waiting */
+    }
+}
+
+static void on_ready(int partition, bool is_ready, void *arg)
+{
+    struct calls *c = arg;
+
+    log_info(is_ready ? "stream.ready" : "stream.lost", LOG_INT("partition", partition));
+    door_on_stream(c->door, partition, is_ready);
+}
+
+static void on_kafka(bool is_up, void *arg)
+{
+    struct calls *c = arg;
+
+    if (is_up) {
+        log_info("kafka.up");
+    } else {
+        log_warn("kafka.away");
+    }
+    door_on_kafka(c->door, is_up);
+}
+
+/* ---- time ---- */
+
+static void pulse(struct calls *c, int64_t now_ms)
+{
+    bool is_ready = true;
+
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        const struct lookup_question question = {
+            .partition = p,
+            .highest = door_highest(c->door, p),
+        };
+
+        is_ready = is_ready && door_state(c->door, p, now_ms) == DOOR_READY;
+        if (lookup_ask(c->lookup, &question) != DOOR_LOOK_GOT) {
+            is_ready = false;
+        }
+    }
+    c->has_been_ready = c->has_been_ready || is_ready;
+    c->pulse_ms = now_ms + (is_ready ? PULSE_MS : PULSE_UNREADY_MS);
+}
+
+static void end_all_waits(struct calls *c)
+{
+    for (int64_t i = 0; i < c->settings.calls_max; i++) {
+        struct call *call = &c->calls[i];
+
+        if (call->is_used && call_is_waiting_on(call)) {
+            end_wait(c, call);
+        }
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct calls *c = arg;
+    const int64_t now_ms = clock_mono_ms();
+
+    (void)fd;
+    (void)what;
+    stats_add(c->stats, STAT_UNKNOWN, (int64_t)inflight_expire(c->inflight, now_ms));
+    (void)waiters_expire(c->waiters, now_ms); /* counted where they are told */
+    while (c->queue_head != CALLS_NIL && c->calls[c->queue_head].look_ms <= now_ms) {
+        call_look(c, &c->calls[c->queue_head], true, false);
+    }
+    if (now_ms >= c->pulse_ms) {
+        pulse(c, now_ms);
+    }
+    if (c->waits_end_ms >= 0 && now_ms >= c->waits_end_ms) {
+        c->waits_end_ms = INT64_MAX;
+        end_all_waits(c);
+    }
+}
+
+/* ---- requests ---- */
+
+static void on_leave(struct http_request *req, void *arg)
+{
+    struct call *call = arg; /* the slot outlives every request, and the call its request */
+
+    (void)req;
+    stats_add(call->calls->stats, STAT_GONE, 1);
+    if (call->stage == STAGE_WAITING) {
+        end_wait(call->calls, call);
+    }
+}
+
+void calls_start(struct calls *c, struct http_request *req, const struct calls_request *request)
+{
+    struct call *call;
+    struct door_verdict verdict;
+
+    if (c->free == CALLS_NIL || c->is_closing) {
+        door_refuse(c->door, c->is_closing ? REFUSAL_DRAINING : REFUSAL_QUEUE_FULL, &verdict);
+        calls_refuse(c, req, &verdict, NULL);
+        return;
+    }
+    call = &c->calls[c->free];
+    c->free = call->next;
+    c->count++;
+    *call = (struct call){
+        .generation = call->generation,
+        .next = CALLS_NIL,
+        .prev = CALLS_NIL,
+        .is_used = true,
+        .calls = c,
+        .kind = request->kind,
+        .req = req,
+        .started_us = clock_mono_us(),
+        .partition = request->partition,
+        .qty = request->qty,
+        .offset = request->offset,
+        .is_keyed = request->kind == CALLS_ORDER && request->order_id.ptr != NULL,
+        .has_trace = request->traceparent.ptr != NULL,
+    };
+    if (request->wait_ms > 0 && !door_is_draining(c->door)) {
+        call->deadline_ms = call->started_us / 1000 + request->wait_ms;
+    }
+    call_copy(&call->user_id, request->user_id);
+    call_copy(&call->item_id, request->item_id);
+    call_copy(&call->payment_id, request->payment_id);
+    if (request->order_id.ptr != NULL) {
+        assert(request->order_id.len == IDS_ORDER_LEN);
+        memcpy(call->order_id, request->order_id.ptr, IDS_ORDER_LEN);
+    }
+    if (call->has_trace) {
+        memcpy(call->traceparent, request->traceparent.ptr, INPUT_TRACEPARENT_LEN);
+    }
+    if (call->deadline_ms > 0) {
+        http_on_leave(req, on_leave, call);
+    }
+    switch (request->kind) {
+    case CALLS_ORDER:
+        order_begin(c, call);
+        break;
+    case CALLS_SHOW:
+        show_begin(c, call);
+        break;
+    case CALLS_ITEM:
+        item_begin(c, call);
+        break;
+    case CALLS_PAY:
+    case CALLS_CANCEL:
+        command_begin(c, call);
+        break;
+    }
+}
+
+/* ---- life ---- */
+
+void calls_measure(struct calls *c)
+{
+    stats_set(c->stats, STAT_INFLIGHT, (int64_t)inflight_count(c->inflight));
+    stats_set(c->stats, STAT_PLACED, (int64_t)inflight_placed(c->inflight));
+    stats_set(c->stats, STAT_QUEUED, (int64_t)publish_queued(c->publish));
+    stats_set(c->stats, STAT_CALLS, (int64_t)c->count);
+    stats_set(c->stats, STAT_WAITERS, (int64_t)waiters_count(c->waiters));
+    stats_set(c->stats, STAT_ITEMS, (int64_t)gates_count(door_gates(c->door)));
+    stats_set(c->stats, STAT_ITEMS_EVICTED, (int64_t)gates_evicted(door_gates(c->door)));
+}
+
+static void collect(struct buf *out, void *arg)
+{
+    const struct calls *c = arg;
+
+    stats_put_head(out, "seckill_producer_outcome_offset", STATS_GAUGE,
+                   "Offset of the newest command whose outcome was seen.");
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        stats_put_sample(out, "seckill_producer_outcome_offset", door_highest(c->door, p),
+                         "partition=\"%d\"", p);
+    }
+    stats_put_head(out, "seckill_producer_lag", STATS_GAUGE,
+                   "Commands placed and not known to be decided.");
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        stats_put_sample(out, "seckill_producer_lag", door_lag(c->door, p), "partition=\"%d\"", p);
+    }
+    stats_put_head(out, "seckill_producer_partition_ready", STATS_GAUGE,
+                   "1 when the partition takes orders.");
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        stats_put_sample(out, "seckill_producer_partition_ready",
+                         door_state(c->door, p, clock_mono_ms()) == DOOR_READY, "partition=\"%d\"",
+                         p);
+    }
+}
+
+static bool create_parts(struct calls *c, struct err *err)
+{
+    const struct calls_settings *s = &c->settings;
+    const struct lookup_settings lookup = {
+        .host = s->redis.host,
+        .port = (int)s->redis.port,
+        .password = s->redis.password,
+        .key_prefix = s->redis.key_prefix,
+        .timeout_ms = s->redis_timeout_ms,
+        .partitions = (int)s->topics.partitions,
+        .stats = s->stats,
+        .done = on_look,
+        .arg = c,
+    };
+    const struct publish_settings publish = {
+        .kafka = s->kafka,
+        .topic = s->topics.topic_orders,
+        .partitions = (int)s->topics.partitions,
+        .linger_min_ms = s->linger_min_ms,
+        .linger_max_ms = s->linger_max_ms,
+        .batch = s->publish_batch,
+        .queue_max = s->publish_queue_max,
+        .rate = s->publish_rate,
+        .timeout_ms = s->send_timeout_ms,
+        .stats = s->stats,
+        .report = on_report,
+        .arg = c,
+    };
+    const struct stream_settings stream = {
+        .kafka = s->kafka,
+        .topic = s->topics.topic_outcomes,
+        .partitions = (int)s->topics.partitions,
+        .stats = s->stats,
+        .calls = {.outcome = on_outcome, .ready = on_ready, .kafka = on_kafka, .arg = c},
+    };
+    const struct record_settings record = {
+        .host = s->mysql.host,
+        .port = (int)s->mysql.port,
+        .user = s->mysql.user,
+        .password = s->mysql.password,
+        .database = s->mysql.database,
+        .timeout_ms = s->mysql_timeout_ms,
+        .threads = (int)s->mysql_threads,
+        .queue_max = s->mysql_queue_max,
+        .stats = s->stats,
+        .done = on_record,
+        .arg = c,
+    };
+
+    return (c->lookup = lookup_create(c->base, &lookup, err)) != NULL &&
+           (c->publish = publish_create(c->base, &publish, err)) != NULL &&
+           (c->record = record_create(c->base, &record, err)) != NULL &&
+           (c->stream = stream_create(c->base, &stream, err)) != NULL;
+}
+
+struct calls *calls_create(struct event_base *base, const struct calls_settings *settings,
+                           struct err *err)
+{
+    const struct timeval tick = {0, TICK_MS * (suseconds_t)1000};
+    struct calls *c = xcalloc(1, sizeof(*c));
+
+    c->settings = *settings;
+    c->base = base;
+    c->stats = settings->stats;
+    c->waits_end_ms = -1;
+    c->calls = xcalloc((size_t)settings->calls_max, sizeof(*c->calls));
+    for (int64_t i = 0; i < settings->calls_max; i++) {
+        c->calls[i].generation = 1;
+        c->calls[i].next = i + 1 < settings->calls_max ? (uint32_t)(i + 1) : CALLS_NIL;
+    }
+    c->queue_head = c->queue_tail = CALLS_NIL;
+    c->inflight =
+        inflight_create((size_t)settings->inflight_max, settings->send_timeout_ms, on_settled, c);
+    c->waiters = waiters_create((size_t)settings->waiters_max, on_told, c);
+    c->door = door_create(&settings->door, c->inflight);
+    c->accepted = stats_histogram(c->stats, "seckill_producer_accepted_seconds", "",
+                                  "From a request to Kafka's acknowledgement of its command.");
+    c->decided = stats_histogram(c->stats, "seckill_producer_decided_seconds", "",
+                                 "From a request that waits to its decision.");
+    c->tick = event_new(base, -1, EV_PERSIST, on_tick, c);
+    if (c->tick == NULL || event_add(c->tick, &tick) != 0) {
+        (void)err_set(err, ERR_FATAL, "no timer for calls");
+        goto failed;
+    }
+    if (!input_receipt_key(settings->secret, c->receipt_key)) {
+        (void)err_set(err, ERR_FATAL, "no key for receipts");
+        goto failed;
+    }
+    if (!create_parts(c, err)) {
+        goto failed;
+    }
+    stats_collect(c->stats, collect, c);
+    return c;
+failed:
+    calls_destroy(c);
+    return NULL;
+}
+
+void calls_destroy(struct calls *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    c->is_closing = true;
+    if (c->tick != NULL) {
+        event_free(c->tick);
+    }
+    stream_destroy(c->stream);
+    record_destroy(c->record);
+    publish_destroy(c->publish);
+    inflight_destroy(c->inflight);
+    lookup_destroy(c->lookup);
+    for (int64_t i = 0; i < c->settings.calls_max; i++) {
+        if (c->calls[i].is_used) {
+            reply_refusal(c, &c->calls[i], REFUSAL_DRAINING);
+        }
+    }
+    waiters_destroy(c->waiters);
+    door_destroy(c->door);
+    free(c->calls);
+    free(c);
+}
+
+void calls_drain(struct calls *c, int64_t grace_ms)
+{
+    door_on_drain(c->door);
+    publish_hurry(c->publish);
+    c->waits_end_ms = clock_mono_ms() + grace_ms;
+}
+
+size_t calls_pending(const struct calls *c)
+{
+    return c->count + inflight_count(c->inflight);
+}
+
+struct door *calls_door(struct calls *c)
+{
+    return c->door;
+}
+
+bool calls_check_receipt(const struct calls *c, struct slice order_id, int partition,
+                         struct slice receipt, int64_t *offset)
+{
+    char id[IDS_ORDER_LEN + 1];
+
+    return slice_copy(order_id, id, sizeof(id)) &&
+           input_receipt_check(c->receipt_key, id, partition, receipt, offset);
+}
+
+bool calls_has_been_ready(const struct calls *c)
+{
+    return c->has_been_ready;
+}
+
+void calls_ready(struct admin_report *report, void *calls)
+{
+    struct calls *c = calls;
+    const int64_t now_ms = clock_mono_ms();
+
+    admin_check(report, "serving", !door_is_draining(c->door),
+                door_is_draining(c->door) ? "draining" : "not draining");
+    admin_check(report, "redis", lookup_is_up(c->lookup), NULL);
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        const enum door_state state = door_state(c->door, p, now_ms);
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "partition-%d", p); /* fits */
+        admin_check(report, name, state == DOOR_READY || state == DOOR_RECOVERING,
+                    door_state_name(state));
+    }
+}

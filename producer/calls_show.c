@@ -1,0 +1,133 @@
+/*
+ * Questions: an order (Redis, then MySQL, then its place in line), an item.
+ */
+#include "common/log.h"
+#include "producer/calls_internal.h"
+
+void show_begin(struct calls *c, struct call *call)
+{
+    if (call_await(c, call, WAITERS_ORDER)) {
+        call_look(c, call, true, false);
+    }
+}
+
+/* Undecided or not known here: waits on if it may, else tells what is known. */
+static void wait_or_tell(struct calls *c, struct call *call, const char *state, int64_t ahead)
+{
+    if (call_is_waiting_on(call)) {
+        call_wait(c, call, -1);
+    } else if (state != NULL) {
+        reply_undecided(c, call, state, ahead);
+    } else {
+        reply_refusal(c, call, REFUSAL_UNKNOWN_ORDER);
+    }
+}
+
+/* Where the order is by what this door remembers; true: it flies, and has no place yet. */
+static bool is_flying(const struct calls *c, struct call *call)
+{
+    struct inflight_order order;
+
+    if (!inflight_find(c->inflight, call_order_id(call), &order) ||
+        !slice_eq(order.user_id, command_text(&call->user_id))) {
+        return false;
+    }
+    if (order.offset >= 0) {
+        call->offset = order.offset;
+    }
+    call->qty = order.qty;
+    return order.ticket != INFLIGHT_NONE || order.offset < 0;
+}
+
+void show_on_look(struct calls *c, struct call *call, const struct door_look *look)
+{
+    struct order_entry entry;
+    int64_t decided;
+
+    if (look->result != DOOR_LOOK_GOT) {
+        reply_refusal(c, call,
+                      look->result == DOOR_LOOK_FULL ? REFUSAL_QUEUE_FULL : REFUSAL_NOT_READY);
+        return;
+    }
+    if (look->orders.ptr != NULL && door_find_entry(look->orders, call_order_id(call), &entry)) {
+        reply_entry(c, call, 200, &entry);
+        return;
+    }
+    if (is_flying(c, call)) {
+        wait_or_tell(c, call, "queued", -1);
+        return;
+    }
+    decided = door_highest(c->door, call->partition);
+    if (decided < look->watermark) {
+        decided = look->watermark;
+    }
+    if (call->offset > decided) {
+        wait_or_tell(c, call, "queued", call->offset - decided - 1);
+        return;
+    }
+    if (!record_ask(c->record, call_order_id(call), command_text(&call->user_id),
+                    call_number(c, call))) {
+        reply_refusal(c, call, REFUSAL_QUEUE_FULL);
+        return;
+    }
+    call->stage = STAGE_READING;
+}
+
+void show_on_record(struct calls *c, struct call *call, enum record_result result,
+                    struct slice entry_text)
+{
+    struct order_entry entry;
+
+    if (result == RECORD_FOUND && order_entry_next(&entry_text, &entry) == 1) {
+        reply_entry(c, call, 200, &entry);
+    } else if (call->offset >= 0) {
+        wait_or_tell(c, call, "unknown", -1); /* decided; its record is on the way */
+    } else if (result == RECORD_ABSENT) {
+        wait_or_tell(c, call, NULL, -1);
+    } else {
+        reply_refusal(c, call, REFUSAL_NOT_READY);
+    }
+}
+
+void show_on_event(struct calls *c, struct call *call, const struct event *event, int64_t offset)
+{
+    reply_event(c, call, 200, event, offset);
+}
+
+void item_begin(struct calls *c, struct call *call)
+{
+    struct door_now now;
+    struct item_entry item;
+
+    call_now(c, &now);
+    switch (gates_item(door_gates(c->door), command_text(&call->item_id), now.mono_ms, &item)) {
+    case 1:
+        reply_item(c, call, &item);
+        break;
+    case 0:
+        reply_refusal(c, call, REFUSAL_UNKNOWN_ITEM);
+        break;
+    default:
+        call_look(c, call, false, true);
+        break;
+    }
+}
+
+void item_on_look(struct calls *c, struct call *call, const struct door_look *look)
+{
+    struct item_entry item;
+
+    if (look->result == DOOR_LOOK_FULL) {
+        reply_refusal(c, call, REFUSAL_QUEUE_FULL);
+    } else if (look->result != DOOR_LOOK_GOT) {
+        reply_refusal(c, call, REFUSAL_NOT_READY);
+    } else if (look->item.ptr == NULL) {
+        reply_refusal(c, call, REFUSAL_UNKNOWN_ITEM);
+    } else if (!item_entry_parse(look->item, &item)) {
+        log_limited(LOG_LEVEL_ERROR, "item.malformed",
+                    LOG_SLICE("item_id", command_text(&call->item_id)));
+        reply_refusal(c, call, REFUSAL_NOT_READY);
+    } else {
+        reply_item(c, call, &item);
+    }
+}

@@ -1,0 +1,461 @@
+/*
+ * A path is matched by its segments against a table: a literal, or `*` for an id.  The same path
+ * with another method is 405 with what is allowed.
+ */
+#include "producer/routes.h"
+
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/admin.h"
+#include "common/base64url.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "common/xmalloc.h"
+#include "producer/counters.h"
+
+enum {
+    SEGMENTS_MAX = 5,
+    METRICS_BYTES = 4 << 20,
+    READY_BYTES = 1 << 20,
+    TOKEN_BYTES = 1024, /* of a part, decoded */
+};
+
+struct routes {
+    struct routes_settings settings;
+};
+
+/* What is known of a request while it is being read. */
+struct visit {
+    struct http_request *req;
+    const struct http_message *msg;
+    struct slice id; /* what stands for `*` in its path */
+    uint8_t address[PROXIES_ADDRESS_BYTES];
+    struct command_text user_id;
+};
+
+typedef void route_fn(struct routes *r, struct visit *v);
+
+static void refuse(struct routes *r, const struct visit *v, enum refusal refusal,
+                   const char *detail)
+{
+    struct door_verdict verdict;
+
+    door_refuse(calls_door(r->settings.calls), refusal, &verdict);
+    calls_refuse(r->settings.calls, v->req, &verdict, detail);
+}
+
+/* ---- what every call needs ---- */
+
+/* One part of a token as a JSON object, or NULL. */
+static json_t *token_part(struct slice text)
+{
+    char bytes[TOKEN_BYTES];
+    size_t len;
+    json_t *object;
+
+    if (!base64url_decode(text, bytes, sizeof(bytes), &len)) {
+        return NULL;
+    }
+    object = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, NULL);
+    if (object != NULL && !json_is_object(object)) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* Whether signature is the HS256 signature of the token's first two parts. */
+static bool is_signed(const struct routes *r, struct slice head, struct slice signature)
+{
+    unsigned char given[32];
+    unsigned char wanted[32];
+    unsigned int n = 0;
+    size_t len;
+
+    return base64url_decode(signature, given, sizeof(given), &len) && len == sizeof(given) &&
+           HMAC(EVP_sha256(), r->settings.secret.ptr, (int)r->settings.secret.len,
+                (const unsigned char *)head.ptr, head.len, wanted, &n) != NULL &&
+           n == sizeof(wanted) && CRYPTO_memcmp(given, wanted, n) == 0;
+}
+
+static bool verify_token(const struct routes *r, struct slice token, struct command_text *user_id)
+{
+    struct slice rest;
+    const struct slice header = slice_cut(token, '.', &rest);
+    struct slice signature;
+    const struct slice payload = slice_cut(rest, '.', &signature);
+    const size_t head_len = header.len + 1 + payload.len;
+    const int64_t now_s = clock_wall_ms() / 1000;
+    json_t *claims = NULL;
+    json_t *how = NULL;
+    bool ok = false;
+
+    if (signature.ptr == NULL || !is_signed(r, (struct slice){token.ptr, head_len}, signature)) {
+        return false;
+    }
+    how = token_part(header);
+    claims = token_part(payload);
+    if (how != NULL && claims != NULL) {
+        const char *alg = json_string_value(json_object_get(how, "alg"));
+        const char *sub = json_string_value(json_object_get(claims, "sub"));
+        const json_t *until = json_object_get(claims, "exp");
+        const json_t *from = json_object_get(claims, "nbf");
+
+        ok = alg != NULL && strcmp(alg, "HS256") == 0 && sub != NULL && ids_is_id(slice_str(sub)) &&
+             command_set_text(user_id, slice_str(sub)) && json_is_integer(until) &&
+             json_integer_value(until) > now_s &&
+             (from == NULL || (json_is_integer(from) && json_integer_value(from) <= now_s));
+    }
+    json_decref(how);
+    json_decref(claims);
+    return ok;
+}
+
+/* Sets v->user_id from the bearer token, or refuses. */
+static bool authenticate(struct routes *r, struct visit *v)
+{
+    struct slice token;
+    const struct slice header = v->msg->known[HTTP_AUTHORIZATION];
+    const struct slice scheme = slice_cut(header, ' ', &token);
+
+    if (header.ptr == NULL || scheme.len != 6 || strncasecmp(scheme.ptr, "Bearer", 6) != 0) {
+        refuse(r, v, REFUSAL_UNAUTHENTICATED, NULL);
+        return false;
+    }
+    if (!verify_token(r, slice_trim(token), &v->user_id)) {
+        refuse(r, v, REFUSAL_INVALID_TOKEN, NULL);
+        return false;
+    }
+    return true;
+}
+
+static bool admit(struct routes *r, const struct visit *v, struct slice item_id, bool is_order)
+{
+    const struct bucket_visit visit = {
+        .keys =
+            {
+                [BUCKET_IP] = {(const char *)v->address, sizeof(v->address)},
+                [BUCKET_USER] =
+                    v->user_id.len > 0 ? command_text(&v->user_id) : (struct slice){NULL, 0},
+                [BUCKET_ITEM] = item_id,
+            },
+        .is_global = is_order,
+    };
+    struct door_verdict verdict;
+
+    if (!door_admit(calls_door(r->settings.calls), &visit, clock_mono_ms(), &verdict)) {
+        calls_refuse(r->settings.calls, v->req, &verdict, NULL);
+        return false;
+    }
+    return true;
+}
+
+static bool has_json(struct routes *r, const struct visit *v)
+{
+    if (!input_is_json(v->msg->known[HTTP_CONTENT_TYPE])) {
+        refuse(r, v, REFUSAL_MEDIA_TYPE, NULL);
+        return false;
+    }
+    return true;
+}
+
+static bool has_no_body(struct routes *r, const struct visit *v)
+{
+    if (v->msg->body.len > 0) {
+        refuse(r, v, REFUSAL_BAD_REQUEST, "This call takes no body.");
+        return false;
+    }
+    return true;
+}
+
+/* The partition of the order that the path names; false, refused, when there can be none. */
+static bool find_order(struct routes *r, const struct visit *v, int *partition)
+{
+    if (!ids_parse_order(v->id, partition, NULL) || *partition >= r->settings.partitions) {
+        refuse(r, v, REFUSAL_UNKNOWN_ORDER,
+               "This is no order id of ours: use the one that the order was answered with.");
+        return false;
+    }
+    return true;
+}
+
+static void prepare(const struct routes *r, const struct visit *v, enum calls_kind kind,
+                    struct calls_request *request)
+{
+    const struct slice trace = v->msg->known[HTTP_TRACEPARENT];
+    const struct slice none = {NULL, 0};
+
+    *request = (struct calls_request){
+        .kind = kind,
+        .user_id = command_text(&v->user_id),
+        .item_id = none,
+        .order_id = none,
+        .payment_id = none,
+        .traceparent = input_is_traceparent(trace) ? trace : none,
+        .offset = -1,
+        .wait_ms = input_wait_ms(http_list_find(v->msg, HTTP_PREFER, SLICE_LIT("wait")),
+                                 r->settings.wait_max_ms),
+    };
+}
+
+/* ---- the calls ---- */
+
+static void post_order(struct routes *r, struct visit *v)
+{
+    const struct slice header = v->msg->known[HTTP_IDEMPOTENCY_KEY];
+    char order_id[IDS_ORDER_LEN + 1];
+    struct slice key = {NULL, 0};
+    struct input_order order;
+    struct input_problem problem;
+    struct calls_request request;
+    int partition;
+
+    if (!authenticate(r, v) || !has_json(r, v)) {
+        return;
+    }
+    if (header.ptr != NULL && !input_key(header, &key)) {
+        refuse(r, v, REFUSAL_BAD_KEY, NULL);
+        return;
+    }
+    if (!input_order(v->msg->body, &order, &problem)) {
+        refuse(r, v, problem.refusal, problem.detail);
+        return;
+    }
+    partition = ids_route(command_text(&order.item_id), r->settings.partitions);
+    if (partition < 0) {
+        refuse(r, v, REFUSAL_BAD_FIELD, "The item_id names a partition that there is not.");
+        return;
+    }
+    if (!admit(r, v, command_text(&order.item_id), true)) {
+        return;
+    }
+    prepare(r, v, CALLS_ORDER, &request);
+    request.item_id = command_text(&order.item_id);
+    request.qty = order.qty;
+    request.partition = partition;
+    if (key.ptr != NULL) {
+        if (!ids_order_keyed(order_id, partition, request.user_id, request.item_id, key)) {
+            refuse(r, v, REFUSAL_NOT_READY, NULL);
+            return;
+        }
+        request.order_id = slice_str(order_id);
+    }
+    calls_start(r->settings.calls, v->req, &request);
+}
+
+static void get_order(struct routes *r, struct visit *v)
+{
+    const struct slice receipt = http_query_find(v->msg->query, SLICE_LIT("receipt"));
+    struct calls_request request;
+    int partition = 0;
+
+    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition) ||
+        !admit(r, v, (struct slice){NULL, 0}, false)) {
+        return;
+    }
+    prepare(r, v, CALLS_SHOW, &request);
+    request.order_id = v->id;
+    request.partition = partition;
+    if (receipt.ptr != NULL &&
+        !calls_check_receipt(r->settings.calls, v->id, partition, receipt, &request.offset)) {
+        refuse(
+            r, v, REFUSAL_BAD_REQUEST,
+            "The receipt is not one of this order: use the address in Location, or leave it out.");
+        return;
+    }
+    calls_start(r->settings.calls, v->req, &request);
+}
+
+static void post_payment(struct routes *r, struct visit *v)
+{
+    struct input_payment payment;
+    struct input_problem problem;
+    struct calls_request request;
+    int partition = 0;
+
+    if (!authenticate(r, v) || !has_json(r, v) || !find_order(r, v, &partition)) {
+        return;
+    }
+    if (!input_payment(v->msg->body, &payment, &problem)) {
+        refuse(r, v, problem.refusal, problem.detail);
+        return;
+    }
+    if (!admit(r, v, (struct slice){NULL, 0}, false)) {
+        return;
+    }
+    prepare(r, v, CALLS_PAY, &request);
+    request.order_id = v->id;
+    request.partition = partition;
+    request.payment_id = command_text(&payment.payment_id);
+    calls_start(r->settings.calls, v->req, &request);
+}
+
+static void delete_order(struct routes *r, struct visit *v)
+{
+    struct calls_request request;
+    int partition = 0;
+
+    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition) ||
+        !admit(r, v, (struct slice){NULL, 0}, false)) {
+        return;
+    }
+    prepare(r, v, CALLS_CANCEL, &request);
+    request.order_id = v->id;
+    request.partition = partition;
+    calls_start(r->settings.calls, v->req, &request);
+}
+
+static void get_item(struct routes *r, struct visit *v)
+{
+    struct calls_request request;
+    const int partition = ids_is_item(v->id) ? ids_route(v->id, r->settings.partitions) : -1;
+
+    if (!has_no_body(r, v)) {
+        return;
+    }
+    if (partition < 0) {
+        refuse(r, v, REFUSAL_UNKNOWN_ITEM, NULL);
+        return;
+    }
+    if (!admit(r, v, (struct slice){NULL, 0}, false)) {
+        return;
+    }
+    prepare(r, v, CALLS_ITEM, &request);
+    request.item_id = v->id;
+    request.partition = partition;
+    request.wait_ms = 0;
+    calls_start(r->settings.calls, v->req, &request);
+}
+
+/* ---- for operators ---- */
+
+static void reply_text(const struct visit *v, int status, const char *type, struct slice body)
+{
+    const struct http_field fields[] = {
+        {"Content-Type", type}, {"Cache-Control", "no-store"}, {NULL, NULL}};
+
+    http_reply(v->req, status, fields, body);
+}
+
+static void get_livez(struct routes *r, struct visit *v)
+{
+    (void)r;
+    reply_text(v, 200, "text/plain; charset=utf-8", SLICE_LIT("alive\n"));
+}
+
+static void get_readyz(struct routes *r, struct visit *v)
+{
+    struct admin_report report;
+    struct buf body;
+    bool is_ready;
+
+    admin_report_init(&report);
+    buf_init(&body, READY_BYTES);
+    calls_ready(&report, r->settings.calls);
+    is_ready = admin_report_write(
+        &report, http_query_find(v->msg->query, SLICE_LIT("verbose")).ptr != NULL, &body);
+    reply_text(v, is_ready ? 200 : 503, "text/plain; charset=utf-8", buf_slice(&body));
+    buf_fini(&body);
+    admin_report_fini(&report);
+}
+
+static void get_metrics(struct routes *r, struct visit *v)
+{
+    struct buf body;
+
+    buf_init(&body, METRICS_BYTES);
+    calls_measure(r->settings.calls);
+    stats_write(r->settings.stats, &body);
+    reply_text(v, buf_ok(&body) ? 200 : 500, "text/plain; version=0.0.4; charset=utf-8",
+               buf_slice(&body));
+    buf_fini(&body);
+}
+
+/* ---- the table ---- */
+
+static const struct route {
+    const char *segments[SEGMENTS_MAX]; /* NULL at the end; "*" is an id */
+    route_fn *methods[HTTP_METHOD_COUNT];
+    const char *allow;
+} table[] = {
+    {{"v1", "orders"}, {[HTTP_POST] = post_order}, "POST"},
+    {{"v1", "orders", "*"},
+     {[HTTP_GET] = get_order, [HTTP_DELETE] = delete_order},
+     "GET, HEAD, DELETE"},
+    {{"v1", "orders", "*", "payment"}, {[HTTP_POST] = post_payment}, "POST"},
+    {{"v1", "items", "*"}, {[HTTP_GET] = get_item}, "GET, HEAD"},
+    {{"livez"}, {[HTTP_GET] = get_livez}, "GET, HEAD"},
+    {{"readyz"}, {[HTTP_GET] = get_readyz}, "GET, HEAD"},
+    {{"metrics"}, {[HTTP_GET] = get_metrics}, "GET, HEAD"},
+};
+
+static bool matches(const struct route *route, struct slice path, struct slice *id)
+{
+    struct slice rest = {path.ptr + 1, path.len - 1}; /* behind the first '/' */
+
+    for (size_t i = 0; i < SEGMENTS_MAX && route->segments[i] != NULL; i++) {
+        struct slice segment;
+
+        if (rest.ptr == NULL) {
+            return false;
+        }
+        segment = slice_cut(rest, '/', &rest);
+        if (strcmp(route->segments[i], "*") == 0) {
+            *id = segment;
+        } else if (!slice_eq(segment, slice_str(route->segments[i]))) {
+            return false;
+        }
+    }
+    return rest.ptr == NULL;
+}
+
+void routes_handle(struct http_request *req, void *routes)
+{
+    struct routes *r = routes;
+    struct visit v = {.req = req, .msg = http_message(req)};
+
+    proxies_client(&r->settings.proxies, http_peer(req)->address, v.msg, v.address);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (!matches(&table[i], v.msg->path, &v.id)) {
+            continue;
+        }
+        if (table[i].methods[v.msg->method] != NULL) {
+            table[i].methods[v.msg->method](r, &v);
+        } else {
+            const struct refusal_text *text = refusal_text(REFUSAL_METHOD);
+            const struct http_field allow[] = {{"Allow", table[i].allow}, {NULL, NULL}};
+
+            stats_add(r->settings.stats, counters_refused(REFUSAL_METHOD), 1);
+            http_reply_problem(req,
+                               &(struct http_problem){
+                                   .status = text->status,
+                                   .reason = text->reason,
+                                   .title = text->title,
+                                   .detail = text->detail,
+                               },
+                               allow);
+        }
+        return;
+    }
+    refuse(r, &v, REFUSAL_NOT_FOUND, NULL);
+}
+
+struct routes *routes_create(const struct routes_settings *settings)
+{
+    struct routes *r = xcalloc(1, sizeof(*r));
+
+    r->settings = *settings;
+    return r;
+}
+
+void routes_destroy(struct routes *r)
+{
+    free(r);
+}
