@@ -1,13 +1,68 @@
+/*
+ * The MAC context is keyed once; initialising it again without a key starts over with the same
+ * one, so that a verification costs two or three blocks of SHA-256 and no key setup.
+ */
 #include "common/jwt.h"
 
 #include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <xxhash.h>
 
 #include "common/base64url.h"
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/ids.h"
+#include "common/xmalloc.h"
+
+enum {
+    MAC_BYTES = 32,
+    CACHED_TOKEN_MAX = 512,
+    CACHED_MAX = 1 << 20,
+    PART_MAX = BASE64URL_BYTES(JWT_TOKEN_MAX),
+};
+
+/* 9999-12-31T23:59:59Z: later is not a time but a mistake. */
+static const int64_t TIME_MAX_S = 253402300799;
+
+/* What everybody's library writes; known to be good without being parsed. */
+static const char usual_header[] = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+struct cached {
+    uint64_t hash;
+    int64_t from_ms; /* when it was verified; before that, its other times may forbid it */
+    struct jwt_identity identity;
+    size_t token_len; /* 0: empty */
+    char token[CACHED_TOKEN_MAX];
+};
+
+struct jwt {
+    EVP_MAC *mac;
+    EVP_MAC_CTX *keyed;
+    char *issuer;
+    char *audience;
+    int64_t leeway_ms;
+    struct cached *cached;
+    size_t cached_mask;
+    uint64_t seed; /* of the cache's hash */
+};
+
+/* A token taken apart. */
+struct parts {
+    struct slice header, claims, mac;
+    struct slice is_signed; /* header "." claims */
+};
+
+/* Making */
 
 /* Appends bytes in base64url. */
 static void put_base64url(struct buf *b, struct slice bytes)
@@ -31,7 +86,7 @@ bool jwt_mint(struct slice secret, struct slice user_id, int64_t ttl_s, char *ou
 
     if (secret.len == 0) {
         return err_set(err, ERR_REJECT,
-                       "no jwt-secret: give jwt-secret-file or SECKILL_JWT_SECRET");
+                       "no token-secret: give token-secret-file or SECKILL_TOKEN_SECRET");
     }
     if (!ids_is_id(user_id)) {
         return err_set(err, ERR_REJECT,
@@ -42,7 +97,7 @@ bool jwt_mint(struct slice secret, struct slice user_id, int64_t ttl_s, char *ou
     buf_json_string(&claims, user_id);
     buf_printf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}", now_s, now_s + ttl_s);
     buf_init_fixed(&token, out, size);
-    put_base64url(&token, slice_str("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"));
+    buf_puts(&token, usual_header);
     buf_putc(&token, '.');
     put_base64url(&token, buf_slice(&claims));
     if (HMAC(EVP_sha256(), secret.ptr, (int)secret.len, (const unsigned char *)token.ptr, token.len,
@@ -55,4 +110,353 @@ bool jwt_mint(struct slice secret, struct slice user_id, int64_t ttl_s, char *ou
         return err_set(err, ERR_REJECT, "the token does not fit in %zu bytes", size);
     }
     return true;
+}
+
+/* The verifier */
+
+static bool set_key(struct jwt *j, struct slice secret, struct err *err)
+{
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
+
+    j->mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    j->keyed = j->mac == NULL ? NULL : EVP_MAC_CTX_new(j->mac);
+    if (j->keyed == NULL ||
+        EVP_MAC_init(j->keyed, (const unsigned char *)secret.ptr, secret.len, params) != 1) {
+        return err_set(err, ERR_FATAL, "no HMAC-SHA256");
+    }
+    return true;
+}
+
+static void make_cache(struct jwt *j, size_t cached_max)
+{
+    size_t size = 1;
+
+    while (size < cached_max) {
+        size *= 2;
+    }
+    j->cached = xcalloc(size, sizeof(*j->cached));
+    j->cached_mask = size - 1;
+    if (getrandom(&j->seed, sizeof(j->seed), 0) != (ssize_t)sizeof(j->seed)) {
+        j->seed = (uint64_t)(uintptr_t)j->cached; /* never, after boot */
+    }
+}
+
+struct jwt *jwt_create(const struct jwt_settings *settings, struct err *err)
+{
+    if (settings->secret.len < JWT_SECRET_MIN) {
+        (void)err_set(err, ERR_FATAL, "token-secret has %zu bytes; HS256 needs at least %d",
+                      settings->secret.len, JWT_SECRET_MIN);
+        return NULL;
+    }
+    if (settings->leeway_s < 0 || settings->leeway_s > JWT_LEEWAY_MAX_S ||
+        settings->cached_max > CACHED_MAX) {
+        (void)err_set(err, ERR_FATAL, "token leeway or cache size out of range");
+        return NULL;
+    }
+    struct jwt *j = xcalloc(1, sizeof(*j));
+    j->leeway_ms = settings->leeway_s * 1000;
+    if (settings->issuer != NULL && settings->issuer[0] != '\0') {
+        j->issuer = xstrdup(settings->issuer);
+    }
+    if (settings->audience != NULL && settings->audience[0] != '\0') {
+        j->audience = xstrdup(settings->audience);
+    }
+    if (settings->cached_max > 0) {
+        make_cache(j, settings->cached_max);
+    }
+    if (!set_key(j, settings->secret, err)) {
+        jwt_destroy(j);
+        return NULL;
+    }
+    return j;
+}
+
+void jwt_destroy(struct jwt *j)
+{
+    if (j == NULL) {
+        return;
+    }
+    EVP_MAC_CTX_free(j->keyed);
+    EVP_MAC_free(j->mac);
+    free(j->issuer);
+    free(j->audience);
+    free(j->cached);
+    free(j);
+}
+
+/* The cache */
+
+/* Where the token is remembered, or would be. */
+static struct cached *cached_of(const struct jwt *j, struct slice token, uint64_t *hash)
+{
+    if (j->cached == NULL || token.len > CACHED_TOKEN_MAX) {
+        return NULL;
+    }
+    *hash = XXH3_64bits_withSeed(token.ptr, token.len, j->seed);
+    return &j->cached[*hash & j->cached_mask];
+}
+
+static bool is_remembered(const struct cached *c, uint64_t hash, struct slice token, int64_t now_ms)
+{
+    return c != NULL && c->hash == hash &&
+           slice_eq(token, (struct slice){c->token, c->token_len}) && token.len > 0 &&
+           now_ms >= c->from_ms && now_ms < c->identity.expires_ms;
+}
+
+static void remember(struct cached *c, uint64_t hash, struct slice token, int64_t now_ms,
+                     const struct jwt_identity *identity)
+{
+    c->hash = hash;
+    c->from_ms = now_ms;
+    c->identity = *identity;
+    c->token_len = token.len;
+    memcpy(c->token, token.ptr, token.len);
+}
+
+/* Checking */
+
+static bool reject(struct err *err, const char *why)
+{
+    return err_set(err, ERR_REJECT, "%s", why);
+}
+
+static bool take_apart(struct slice token, struct parts *parts, struct err *err)
+{
+    struct slice rest;
+    struct slice more;
+
+    if (token.len > JWT_TOKEN_MAX) {
+        return reject(err, "the token is too long");
+    }
+    parts->header = slice_cut(token, '.', &rest);
+    if (rest.ptr == NULL) {
+        return reject(err, "the token does not have three parts");
+    }
+    parts->claims = slice_cut(rest, '.', &more);
+    if (more.ptr == NULL || memchr(more.ptr, '.', more.len) != NULL) {
+        return reject(err, "the token does not have three parts");
+    }
+    parts->mac = more;
+    parts->is_signed = (struct slice){token.ptr, parts->header.len + 1 + parts->claims.len};
+    return true;
+}
+
+static bool check_mac(struct jwt *j, const struct parts *parts, struct err *err)
+{
+    unsigned char claimed[MAC_BYTES];
+    unsigned char actual[MAC_BYTES];
+    size_t len = 0;
+
+    if (!base64url_decode(parts->mac, claimed, sizeof(claimed), &len) || len != MAC_BYTES) {
+        return reject(err, "the signature is not that of HS256");
+    }
+    if (EVP_MAC_init(j->keyed, NULL, 0, NULL) != 1 ||
+        EVP_MAC_update(j->keyed, (const unsigned char *)parts->is_signed.ptr,
+                       parts->is_signed.len) != 1 ||
+        EVP_MAC_final(j->keyed, actual, &len, sizeof(actual)) != 1 || len != MAC_BYTES) {
+        return reject(err, "the signature cannot be checked");
+    }
+    if (CRYPTO_memcmp(claimed, actual, MAC_BYTES) != 0) {
+        return reject(err, "the signature does not match");
+    }
+    return true;
+}
+
+/* The JSON object in a part, or NULL. */
+static json_t *load_part(struct slice part)
+{
+    char text[PART_MAX];
+    size_t len = 0;
+    json_error_t error;
+
+    if (!base64url_decode(part, text, sizeof(text), &len)) {
+        return NULL;
+    }
+    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(json)) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+static bool is_string(const json_t *json, const char *expected)
+{
+    return json_is_string(json) && strcmp(json_string_value(json), expected) == 0;
+}
+
+static bool check_header(struct slice part, struct err *err)
+{
+    if (slice_eq(part, SLICE_LIT(usual_header))) {
+        return true;
+    }
+    json_t *header = load_part(part);
+    const json_t *type = json_object_get(header, "typ");
+    bool is_good = false;
+    if (header == NULL) {
+        (void)reject(err, "the header is malformed");
+    } else if (!is_string(json_object_get(header, "alg"), "HS256")) {
+        (void)reject(err, "the algorithm is not HS256");
+    } else if (json_object_get(header, "crit") != NULL) {
+        (void)reject(err, "the token has critical extensions");
+    } else if (type != NULL &&
+               (!json_is_string(type) || (strcasecmp(json_string_value(type), "JWT") != 0 &&
+                                          strcasecmp(json_string_value(type), "at+jwt") != 0))) {
+        (void)reject(err, "the token is not a JWT");
+    } else {
+        is_good = true;
+    }
+    json_decref(header);
+    return is_good;
+}
+
+/*
+ * Reads a NumericDate into *ms.  Absent leaves *ms alone; false for what is no time.
+ */
+static bool read_time(const json_t *claims, const char *name, int64_t *ms)
+{
+    const json_t *json = json_object_get(claims, name);
+    if (json == NULL) {
+        return true;
+    }
+    if (json_is_integer(json)) {
+        json_int_t s = json_integer_value(json);
+        *ms = (int64_t)s * (s >= 0 && s <= TIME_MAX_S ? 1000 : 0);
+        return s >= 0 && s <= TIME_MAX_S;
+    }
+    if (json_is_real(json)) {
+        double s = json_real_value(json);
+        if (!(s >= 0 && s <= (double)TIME_MAX_S)) {
+            return false;
+        }
+        *ms = (int64_t)floor(s * 1000);
+        return true;
+    }
+    return false;
+}
+
+static bool check_times(const struct jwt *j, const json_t *claims, int64_t now_ms,
+                        int64_t *expires_ms, struct err *err)
+{
+    int64_t exp_ms = -1;
+    int64_t nbf_ms = INT64_MIN;
+    int64_t iat_ms = INT64_MIN;
+
+    if (!read_time(claims, "exp", &exp_ms) || !read_time(claims, "nbf", &nbf_ms) ||
+        !read_time(claims, "iat", &iat_ms)) {
+        return reject(err, "exp, nbf or iat is not a time in seconds");
+    }
+    if (exp_ms < 0) {
+        return reject(err, "the token has no exp");
+    }
+    *expires_ms = exp_ms + j->leeway_ms;
+    if (now_ms >= *expires_ms) {
+        return reject(err, "the token has expired");
+    }
+    if (nbf_ms > now_ms + j->leeway_ms) {
+        return reject(err, "the token is not valid yet");
+    }
+    if (iat_ms > now_ms + j->leeway_ms) {
+        return reject(err, "the token was issued in the future");
+    }
+    return true;
+}
+
+/* `aud` is one string or an array of strings. */
+static bool has_audience(const json_t *aud, const char *wanted)
+{
+    bool is_found = is_string(aud, wanted);
+    size_t i;
+    json_t *one;
+    json_array_foreach(aud, i, one)
+    {
+        if (!json_is_string(one)) {
+            return false;
+        }
+        is_found = is_found || is_string(one, wanted);
+    }
+    return is_found;
+}
+
+static bool check_claims(const struct jwt *j, const json_t *claims, int64_t now_ms,
+                         struct jwt_identity *identity, struct err *err)
+{
+    const json_t *sub = json_object_get(claims, "sub");
+
+    if (!check_times(j, claims, now_ms, &identity->expires_ms, err)) {
+        return false;
+    }
+    if (j->issuer != NULL && !is_string(json_object_get(claims, "iss"), j->issuer)) {
+        return reject(err, "the issuer is not the expected one");
+    }
+    if (j->audience != NULL && !has_audience(json_object_get(claims, "aud"), j->audience)) {
+        return reject(err, "the audience is not the expected one");
+    }
+    if (!json_is_string(sub)) {
+        return reject(err, "the token has no sub");
+    }
+    struct slice user_id = {json_string_value(sub), json_string_length(sub)};
+    if (!ids_is_id(user_id)) {
+        return reject(err, "sub is not a user_id: 1..64 printable ASCII characters without "
+                           "quote, backslash, comma and semicolon");
+    }
+    memcpy(identity->user_id, user_id.ptr, user_id.len);
+    identity->user_id[user_id.len] = '\0';
+    identity->user_id_len = user_id.len;
+    return true;
+}
+
+bool jwt_verify(struct jwt *j, struct slice token, int64_t now_ms, struct jwt_identity *identity,
+                struct err *err)
+{
+    struct parts parts = {.header = {NULL, 0}};
+    uint64_t hash = 0;
+    struct cached *cached = cached_of(j, token, &hash);
+
+    if (is_remembered(cached, hash, token, now_ms)) {
+        *identity = cached->identity;
+        return true;
+    }
+    if (!take_apart(token, &parts, err) || !check_mac(j, &parts, err) ||
+        !check_header(parts.header, err)) {
+        return false;
+    }
+    json_t *claims = load_part(parts.claims);
+    if (claims == NULL) {
+        return reject(err, "the claims are malformed");
+    }
+    bool is_good = check_claims(j, claims, now_ms, identity, err);
+    json_decref(claims);
+    if (is_good && cached != NULL) {
+        remember(cached, hash, token, now_ms, identity);
+    }
+    return is_good;
+}
+
+struct slice jwt_bearer(struct slice authorization)
+{
+    static const struct slice none = {NULL, 0};
+
+    if (authorization.len < 8 || strncasecmp(authorization.ptr, "Bearer ", 7) != 0) {
+        return none;
+    }
+    struct slice token = {authorization.ptr + 7, authorization.len - 7};
+    while (token.len > 0 && token.ptr[0] == ' ') {
+        token.ptr++;
+        token.len--;
+    }
+    return token.len == 0 || memchr(token.ptr, ' ', token.len) != NULL ? none : token;
+}
+
+void jwt_challenge(const struct err *err, char out[JWT_CHALLENGE_MAX])
+{
+    if (err == NULL) {
+        (void)snprintf(out, JWT_CHALLENGE_MAX, "Bearer realm=\"seckill\"");
+        return;
+    }
+    (void)snprintf(out, JWT_CHALLENGE_MAX,
+                   "Bearer realm=\"seckill\", error=\"invalid_token\", error_description=\"%s\"",
+                   err->text);
 }
