@@ -48,7 +48,7 @@ BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/mai
 LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/differential))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential))
 
 .PHONY: all
 all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
@@ -67,6 +67,16 @@ $(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter $(BUI
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+
+# Micro benches; each says in its head how to run it.
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*_bench.c))
+$(BENCHES): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+.PHONY: bench
+bench: $(BENCHES) ## build the micro benches, run those that need no server
+	$(BUILD)/tests/pure_bench
 
 # Not of `make check`: it needs a Redis.
 DIFFERENTIAL := $(BUILD)/tests/differential
