@@ -150,7 +150,8 @@ struct generator {
     struct command_text users[NAMES_MAX], items[NAMES_MAX];
     struct record earlier[EARLIER_MAX]; /* owned copies */
     size_t n_earlier;
-    int rush; /* records to come that pay and cancel what has just lapsed */
+    int rush;              /* records to come that pay and cancel what has just lapsed */
+    struct command target; /* names an order that has */
     struct command placed[PLACED_MAX]; /* the last orders sent, to pay, cancel and repeat */
     size_t n_placed;
 };
@@ -227,7 +228,10 @@ static void set_placed(struct generator *g, struct command *cmd)
     const size_t n = g->n_placed < PLACED_MAX ? g->n_placed : PLACED_MAX;
 
     set_order(g, cmd);
-    if (n > 0 && random_chance(&g->random, 75)) {
+    if (g->rush == RUSH_RECORDS - 1 || g->rush == RUSH_RECORDS - 3) {
+        memcpy(cmd->order_id, g->target.order_id, sizeof(cmd->order_id));
+        cmd->user_id = g->target.user_id;
+    } else if (n > 0 && random_chance(&g->random, 75)) {
         const struct command *placed = &g->placed[random_below(&g->random, (int64_t)n)];
 
         memcpy(cmd->order_id, placed->order_id, sizeof(cmd->order_id));
@@ -254,20 +258,24 @@ static struct command_text pick(struct generator *g, const struct command_text *
 struct aim {
     struct random *random;
     int64_t seen, chosen;
+    int64_t depth;          /* holds to pass over */
+    struct command *target; /* the order of the hold chosen */
 };
 
 static bool aim_at_hold(struct slice field, struct slice value, void *arg)
 {
     struct aim *aim = arg;
-    struct slice rest;
-    int64_t due;
+    const struct slice due = slice_cut(value, ' ', &value);
+    bool fits;
 
     (void)field;
-    if (!slice_to_i64(slice_cut(value, ' ', &rest), 0, COMMAND_TIME_MAX, &due)) {
-        return false;
-    }
-    aim->chosen = due;
-    return ++aim->seen < 4 && random_chance(aim->random, 40);
+    (void)slice_cut(value, ' ', &value);
+    fits = slice_to_i64(due, 0, COMMAND_TIME_MAX, &aim->chosen) &&
+           slice_copy(slice_cut(value, ' ', &value), aim->target->order_id,
+                      sizeof(aim->target->order_id)) &&
+           command_set_text(&aim->target->user_id, value);
+    assert(fits);
+    return aim->seen++ < aim->depth;
 }
 
 static bool aim_at_window(struct slice field, struct slice value, void *arg)
@@ -286,26 +294,35 @@ static bool aim_at_window(struct slice field, struct slice value, void *arg)
     return true;
 }
 
-/* Moves the clock of the records: mostly a step on, now and then back, far, or onto a bound. */
+/*
+ * Moves the clock of the records: mostly a step on, now and then back, far, or onto a bound.  Far is
+ * where some hundred holds are due at once, more than one command expires; the order of the last of
+ * them is then paid or cancelled.
+ */
 static void move_time(struct generator *g, const struct fold *fold)
 {
     struct random *r = &g->random;
-    struct aim aim = {.random = r, .chosen = -1};
+    struct aim aim = {.random = r, .chosen = -1, .target = &g->target};
     const int64_t dice = random_below(r, 100);
     int64_t next = g->now + random_below(r, g->plan.step_ms + 1);
 
-    if (dice < g->plan.aims) {
+    if (g->rush > 0) {
+        return;
+    }
+    if (random_below(r, g->plan.jump_records) == 0) {
+        aim.depth = random_below(r, 140);
+        fold_each_hold(fold, aim_at_hold, &aim);
+        g->rush = aim.chosen >= 0 ? RUSH_RECORDS : 0;
+    } else if (dice < g->plan.aims) {
+        aim.depth = random_below(r, 4);
         fold_each_hold(fold, aim_at_hold, &aim);
     } else if (dice < g->plan.aims + g->plan.aims) {
         fold_each(fold, FOLD_ITEMS, aim_at_window, &aim);
     } else if (dice < g->plan.aims + g->plan.aims + 3) {
         next = g->now - random_below(r, 30);
-    } else if (random_below(r, g->plan.jump_records) == 0) {
-        next = g->now + random_below(r, 1200);
-        g->rush = RUSH_RECORDS;
     }
     if (aim.chosen >= 0 && aim.chosen < g->now + 100000) {
-        next = aim.chosen + random_between(r, -1, 1);
+        next = aim.chosen + (random_chance(r, 50) ? 0 : random_between(r, -1, 1));
     }
     g->now = next < 0 ? 0 : next;
 }
@@ -337,8 +354,8 @@ static bool is_on_sale(const struct fold *fold, const struct command *cmd)
     return known;
 }
 
-/* The committed units of an item, to put totals around them. */
-static int64_t committed_of(const struct fold *fold, const struct command *cmd)
+/* The item as it is, or all zero. */
+static struct item_entry item_before(const struct fold *fold, const struct command *cmd)
 {
     struct item_entry item = {0};
     struct buf value;
@@ -349,7 +366,7 @@ static int64_t committed_of(const struct fold *fold, const struct command *cmd)
         item.held = 0;
     }
     buf_fini(&value);
-    return item.held + item.sold;
+    return item;
 }
 
 static void fill_terms(struct generator *g, const struct fold *fold, const struct fold_log *log,
@@ -357,11 +374,12 @@ static void fill_terms(struct generator *g, const struct fold *fold, const struc
 {
     struct random *r = &g->random;
     const bool is_open = cmd->action == COMMAND_OPEN;
+    const struct item_entry before = item_before(fold, cmd);
 
     if (random_chance(r, is_open ? 97 : 40)) {
         cmd->total = random_below(r, g->plan.total_max + 1);
         if (random_chance(r, g->plan.total_max > 1000 ? 5 : 30)) {
-            const int64_t around = committed_of(fold, cmd) + random_between(r, -1, 2);
+            const int64_t around = before.held + before.sold + random_between(r, -1, 2);
 
             cmd->total = around < 0 ? 0 : around;
         } else if (random_chance(r, 3)) {
@@ -379,6 +397,10 @@ static void fill_terms(struct generator *g, const struct fold *fold, const struc
     }
     if (random_chance(r, 16)) {
         cmd->closes_at = random_chance(r, 60) ? 0 : time_near(g, log, 300);
+    } else if (random_chance(r, 4)) {
+        const int64_t opens_at = cmd->opens_at >= 0 ? cmd->opens_at : before.opens_at;
+
+        cmd->closes_at = opens_at + random_below(r, 2);
     }
     if (random_chance(r, 30)) {
         cmd->price = random_chance(r, 20) ? COMMAND_PRICE_MAX : random_below(r, 1000);
@@ -639,7 +661,7 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
     cmd.type = type_of(g);
     if (g->rush > 0) {
         g->rush--;
-        if (random_chance(&g->random, 60)) {
+        if (g->rush == RUSH_RECORDS - 1 || random_chance(&g->random, 60)) {
             cmd.type = random_chance(&g->random, 50) ? COMMAND_PAY : COMMAND_CANCEL;
         }
     }
