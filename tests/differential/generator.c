@@ -369,6 +369,23 @@ static struct item_entry item_before(const struct fold *fold, const struct comma
     return item;
 }
 
+static void fill_window(struct generator *g, const struct fold_log *log, int64_t opens_before,
+                        struct command *cmd)
+{
+    struct random *r = &g->random;
+
+    if (random_chance(r, 12)) {
+        cmd->opens_at = random_chance(r, 60) ? 0 : time_near(g, log, 40);
+    }
+    if (random_chance(r, 16)) {
+        cmd->closes_at = random_chance(r, 60) ? 0 : time_near(g, log, 300);
+    } else if (random_chance(r, 4)) {
+        const int64_t opens_at = cmd->opens_at >= 0 ? cmd->opens_at : opens_before;
+
+        cmd->closes_at = opens_at + random_below(r, 2);
+    }
+}
+
 static void fill_terms(struct generator *g, const struct fold *fold, const struct fold_log *log,
                        struct command *cmd)
 {
@@ -392,16 +409,7 @@ static void fill_terms(struct generator *g, const struct fold *fold, const struc
     if (random_chance(r, is_open ? 97 : 30)) {
         cmd->hold_ms = hold_of(g);
     }
-    if (random_chance(r, 12)) {
-        cmd->opens_at = random_chance(r, 60) ? 0 : time_near(g, log, 40);
-    }
-    if (random_chance(r, 16)) {
-        cmd->closes_at = random_chance(r, 60) ? 0 : time_near(g, log, 300);
-    } else if (random_chance(r, 4)) {
-        const int64_t opens_at = cmd->opens_at >= 0 ? cmd->opens_at : before.opens_at;
-
-        cmd->closes_at = opens_at + random_below(r, 2);
-    }
+    fill_window(g, log, before.opens_at, cmd);
     if (random_chance(r, 30)) {
         cmd->price = random_chance(r, 20) ? COMMAND_PRICE_MAX : random_below(r, 1000);
     }
