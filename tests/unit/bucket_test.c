@@ -165,6 +165,12 @@ static void all_or_nothing(void **state)
     assert_false(bucket_take(b, &visit, 0, &refusal));
     assert_int_equal(refusal.kind, BUCKET_GLOBAL);
     assert_int_equal(refusal.wait_ms, 100);
+    /* Of two that refuse, the one to wait longer for is told: after it the visit may succeed. */
+    visit.keys[BUCKET_USER] = SLICE_LIT("u");
+    assert_false(bucket_take(b, &visit, 0, &refusal));
+    assert_int_equal(refusal.kind, BUCKET_USER);
+    assert_int_equal(refusal.wait_ms, 1000);
+    visit.keys[BUCKET_USER] = SLICE_LIT("w");
     visit.is_global = false;
     assert_true(bucket_take(b, &visit, 0, &refusal));
     visit.keys[BUCKET_USER] = SLICE_LIT("x");

@@ -297,7 +297,7 @@ static void sizes(void **state)
         assert_int_equal(verify_with(verifier, token, NOW * 1000LL, &err), fits);
         assert_true(fits || strstr(err.text, "too long") != NULL);
     }
-    assert_refused(sign_bytes(ALG, (struct slice){"{" SUB "," EXP "}\0", 38}), "claims");
+    assert_refused(sign_bytes(ALG, SLICE_LIT("{" SUB "," EXP "}\0")), "claims");
     char user[IDS_MAX + 1];
     memset(user, '~', IDS_MAX);
     user[IDS_MAX] = '\0';
