@@ -469,7 +469,7 @@ void calls_start(struct calls *c, struct http_request *req, const struct calls_r
         assert(request->order_id.len == IDS_ORDER_LEN);
         memcpy(call->order_id, request->order_id.ptr, IDS_ORDER_LEN);
     }
-    if (call->has_trace) {
+    if (request->traceparent.ptr != NULL) {
         memcpy(call->traceparent, request->traceparent.ptr, INPUT_TRACEPARENT_LEN);
     }
     if (call->deadline_ms > 0) {

@@ -59,9 +59,8 @@
                  "reason=\"" reason "\",kind=\"" #id "\"", "Requests refused.")
 
 /* Behind the rows of the HTTP server, which come first. */
-#define COUNTERS_ONE(id, kind, name, labels, help) +1
 enum producer_stat {
-    STAT_BEFORE_FIRST = HTTP_STATS(COUNTERS_ONE) - 1,
+    STAT_BEFORE_FIRST = HTTP_STAT_COUNT - 1,
 #define COUNTERS_ROW(id, kind, name, labels, help) STAT_##id,
     PRODUCER_STATS(STATS_ENUM)
 #undef COUNTERS_ROW
