@@ -168,10 +168,11 @@ tidy: $(SCRIPTS) $(SCHEMA) | deps-build deps-unit deps-lint ## clang-tidy; every
 	@printf '%s\n' $(filter %.c,$(C_FILES)) | xargs -P $$(nproc) -I{} \
 	    clang-tidy --quiet {} -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
 
-lint: | deps-lint ## shellcheck, and the rule that common/ knows no daemon
+lint: all | deps-lint ## shellcheck; what common/ may include; options missing from sample or docs
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x
 	@! grep -nE '^#include "(producer|matcher|guardian|ctl|bench)/' common/*.[ch] || \
 	    { echo "common/ includes nothing from a daemon" >&2; exit 1; }
+	@tools/optscan.sh $(BUILD)/bin
 
 # Packages by what needs them; tools/deps.sh knows which and why.
 DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-lint deps-fuzz

@@ -1,6 +1,7 @@
 #!/bin/sh
 # optscan.sh [BIN_DIR]: fails when an option of a program stands in no etc/*.conf or not in
-# docs/operations.md, or when a sample is refused by the program it is for.
+# docs/operations.md, or when a sample is refused by the program it is for, or shows a default that
+# is none.
 #
 # The options are those that the programs themselves print.  etc/seckill-matcher.conf is for that
 # program; a sample with any other name is for all of them.
@@ -9,15 +10,28 @@ cd "$(dirname "$0")/.."
 bin=${1:-build/bin}
 doc=docs/operations.md
 bad=0
+scratch=$(mktemp)
+trap 'rm -f "$scratch"' EXIT
 
 complain() {
     echo "optscan: $*" >&2
     bad=1
 }
 
+# A program in an environment of nothing but a token secret, without which the producer refuses.
+run_bare() {
+    env -i SECKILL_TOKEN_SECRET=optscan-optscan-optscan-optscan-optscan "$@"
+}
+
 # The names of all options of program $1, a secret's with -file.
 options() {
-    env -i "$1" --print-config | sed -nE 's/^#?([a-z][a-z0-9-]*) =.*/\1/p'
+    run_bare "$1" --print-config | sed -nE 's/^#?([a-z][a-z0-9-]*) =.*/\1/p'
+}
+
+# Every value in force, with sample $2 as if no option in it were commented out.
+values() {
+    sed -E '/^#?kafka\.|-file =/!s/^#([a-z][a-z0-9-]* =)/\1/' "$2" >"$scratch"
+    run_bare "$1" --print-config --config "$scratch" | grep -v '^# '
 }
 
 [ -f "$doc" ] || complain "$doc is missing"
@@ -32,7 +46,7 @@ for program in "$bin"/seckill*; do
     names=$(options "$program") || complain "$name --print-config failed"
     [ -n "$names" ] || complain "$name --print-config shows no option"
     for option in $names; do
-        grep -qsE "^#?$option =" "$@" || complain "$name: $option is in no etc/*.conf"
+        grep -qsE "^#?${option%-file}(-file)? =" "$@" || complain "$name: $option is in no etc/*.conf"
         grep -qsE "\`(--)?${option%-file}(-file)?[\`= ]" "$doc" || complain "$name: $option is not in $doc"
     done
     for sample in "$@"; do
@@ -40,8 +54,10 @@ for program in "$bin"/seckill*; do
         "$name") ;;
         seckill-* | seckillctl) continue ;;
         esac
-        env -i "$program" --check-config --config "$sample" >/dev/null ||
+        run_bare "$program" --check-config --config "$sample" >/dev/null ||
             complain "$name refuses $sample"
+        [ "$(values "$program" "$sample")" = "$(run_bare "$program" --print-config | grep -v '^# ')" ] ||
+            complain "$name: $sample shows a default that is not the program's"
     done
 done
 [ "$found" -gt 0 ] || complain "no program in $bin; run make first"
