@@ -46,6 +46,7 @@ struct waiters {
     uint32_t free;
     uint32_t *buckets;
     uint32_t bucket_mask;
+    bool has_turned;
     int64_t turned_to; /* every spoke up to this step was looked at */
     uint32_t spokes[WHEEL_SPOKES];
 };
@@ -65,7 +66,6 @@ struct waiters *waiters_create(size_t capacity, waiters_told_fn *told, void *arg
     w->slots = xcalloc(capacity, sizeof(*w->slots));
     w->buckets = xcalloc(buckets, sizeof(*w->buckets));
     w->bucket_mask = (uint32_t)(buckets - 1);
-    w->turned_to = -1;
     for (size_t i = 0; i < buckets; i++) {
         w->buckets[i] = NIL;
     }
@@ -94,15 +94,21 @@ static uint32_t *bucket_of(const struct waiters *w, const char *order_id)
     return &w->buckets[XXH3_64bits(order_id, IDS_ORDER_LEN) & w->bucket_mask];
 }
 
+/* Also of steps below 0, which a young clock has. */
+static uint32_t spoke_of(int64_t step)
+{
+    return (uint32_t)((uint64_t)step % WHEEL_SPOKES);
+}
+
 static void wheel_insert(struct waiters *w, uint32_t at)
 {
     struct slot *s = &w->slots[at];
     int64_t step = s->deadline_ms / WHEEL_STEP_MS + 1;
 
-    if (step <= w->turned_to) {
+    if (w->has_turned && step <= w->turned_to) {
         step = w->turned_to + 1;
     }
-    s->spoke = (uint32_t)(step % WHEEL_SPOKES);
+    s->spoke = spoke_of(step);
     s->prev = NIL;
     s->next = w->spokes[s->spoke];
     if (s->next != NIL) {
@@ -259,11 +265,12 @@ size_t waiters_expire(struct waiters *w, int64_t now_ms)
     const int64_t target = now_ms / WHEEL_STEP_MS;
     size_t n = 0;
 
-    if (w->turned_to < 0 || target - w->turned_to > WHEEL_SPOKES) {
+    if (!w->has_turned || target - w->turned_to > WHEEL_SPOKES) {
+        w->has_turned = true;
         w->turned_to = target - WHEEL_SPOKES;
     }
     while (w->turned_to < target) {
-        const uint32_t spoke = (uint32_t)(++w->turned_to % WHEEL_SPOKES);
+        const uint32_t spoke = spoke_of(++w->turned_to);
         uint32_t at = w->spokes[spoke];
 
         while (at != NIL) {
