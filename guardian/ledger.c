@@ -524,8 +524,8 @@ static void settle_memory(struct ledger *l)
 
 static int compare_touches(const void *a, const void *b)
 {
-    const struct ledger_touch *x = *(const struct ledger_touch *const *)a;
-    const struct ledger_touch *y = *(const struct ledger_touch *const *)b;
+    const struct ledger_touch *x = ((const struct ledger_slot *)a)->touch;
+    const struct ledger_touch *y = ((const struct ledger_slot *)b)->touch;
     int order = memcmp(x->order_id, y->order_id, sizeof(x->order_id));
 
     if (order == 0) {
@@ -566,16 +566,16 @@ static bool merge_touch(struct ledger_order *order, const struct ledger_touch *t
 static bool settle_orders(struct ledger *l, struct err *err)
 {
     for (size_t i = 0; i < l->touches.n; i++) {
-        const struct ledger_touch **slot = GROW(l->sorted);
+        struct ledger_slot *slot = GROW(l->sorted);
 
-        *slot = &l->touches.at[i];
+        slot->touch = &l->touches.at[i];
     }
     if (l->sorted.n == 0) {
         return true;
     }
     qsort(l->sorted.at, l->sorted.n, sizeof(l->sorted.at[0]), compare_touches);
     for (size_t i = 0; i < l->sorted.n; i++) {
-        const struct ledger_touch *t = l->sorted.at[i];
+        const struct ledger_touch *t = l->sorted.at[i].touch;
         struct ledger_order *order = l->orders.n == 0 ? NULL : &l->orders.at[l->orders.n - 1];
 
         if (order != NULL && same_order(order->last, t)) {

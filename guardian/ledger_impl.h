@@ -25,6 +25,11 @@ struct ledger_touch {
     uint32_t seq; /* place among the batch's touches */
 };
 
+/* A touch in its place by order. */
+struct ledger_slot {
+    const struct ledger_touch *touch;
+};
+
 /* What the batch makes of one order. */
 struct ledger_order {
     const struct ledger_touch *first;    /* its prior is what MySQL must have */
@@ -122,7 +127,7 @@ struct ledger {
     LEDGER_ARRAY(struct ledger_user) users;   /* sorted */
     LEDGER_ARRAY(struct ledger_item) items;   /* sorted */
     LEDGER_ARRAY(struct ledger_order) orders; /* sorted by key */
-    LEDGER_ARRAY(const struct ledger_touch *) sorted;
+    LEDGER_ARRAY(struct ledger_slot) sorted;
     int question;
 
     enum ledger_phase phase;

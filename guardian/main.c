@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "guardian/db.h"
 #include "guardian/migrate.h"
+#include "guardian/reconcile.h"
 #include "guardian/service.h"
 #include "guardian/settings.h"
 
@@ -49,6 +50,7 @@ static const struct command_row {
     int (*run)(const struct settings *settings);
 } commands[] = {
     {"migrate", migrate},
+    {"reconcile", reconcile_run},
 };
 
 static int run_command(const struct settings *settings, const char *name)
@@ -59,7 +61,7 @@ static int run_command(const struct settings *settings, const char *name)
         }
     }
     (void)fprintf(stderr, "seckill-guardian: there is no command %s; see --help\n", name);
-    return DAEMON_EXIT_START;
+    return DAEMON_EXIT_FATAL;
 }
 
 int main(int argc, char **argv)
