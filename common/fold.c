@@ -185,8 +185,8 @@ static struct order *find_order(const struct user *user, const char *order_id)
 }
 
 /* Remembers the command's order with its first state. */
-static struct order *remember_order(struct fold *f, struct user *user, enum order_state state,
-                                    enum reason reason)
+static struct order *remember_order(struct fold *f, struct user *user, struct item *item,
+                                    enum order_state state, enum reason reason)
 {
     const struct command *cmd = &f->command;
     struct order *order;
@@ -212,7 +212,7 @@ static struct order *remember_order(struct fold *f, struct user *user, enum orde
     f->log.orders++;
 
     order->user = user;
-    order->item = name_item(f, command_text(&cmd->item_id));
+    order->item = item != NULL ? item : name_item(f, command_text(&cmd->item_id));
     order->qty = (int16_t)cmd->qty;
     order->state = (char)state;
     order->reason = (uint8_t)reason;
@@ -482,7 +482,7 @@ static enum reason judge_order(const struct fold *f, const struct user *user,
 
 static void reserve(struct fold *f, struct user *user, struct item *item)
 {
-    struct order *order = remember_order(f, user, ORDER_RESERVED, REASON_NONE);
+    struct order *order = remember_order(f, user, item, ORDER_RESERVED, REASON_NONE);
     struct buf *line = next_event(f);
 
     order->due = f->log.log_time + item->stock.hold_ms;
@@ -529,7 +529,7 @@ static void apply_order(struct fold *f)
     }
     tell_rejected(f, reason, item);
     if (cmd->keyed) {
-        (void)remember_order(f, user, ORDER_REJECTED, reason);
+        (void)remember_order(f, user, item, ORDER_REJECTED, reason);
     }
 }
 
