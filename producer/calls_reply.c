@@ -76,10 +76,9 @@ void calls_refuse(struct calls *c, struct http_request *req, const struct door_v
         .detail = detail != NULL ? detail : text->detail,
         .retry_after_s = verdict->retry_after_s,
     };
-    const struct http_field challenge[] = {{"WWW-Authenticate", "Bearer"}, {NULL, NULL}};
 
     stats_add(c->stats, counters_refused(verdict->refusal), 1);
-    http_reply_problem(req, &problem, text->status == 401 ? challenge : NULL);
+    http_reply_problem(req, &problem, NULL);
 }
 
 void reply_verdict(struct calls *c, struct call *call, const struct door_verdict *verdict)

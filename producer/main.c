@@ -32,6 +32,7 @@ struct program {
     struct daemon *daemon;
     struct stats *stats;
     struct calls *calls;
+    struct jwt *jwt;
     struct routes *routes;
     struct http *http;
     struct event *ready;
@@ -85,8 +86,8 @@ static bool start(struct program *p, struct err *err)
     const struct timeval poll = {0, READY_POLL_MS * (suseconds_t)1000};
     struct calls_settings calls;
     struct http_settings http;
+    struct jwt_settings jwt;
     struct routes_settings routes = {
-        .secret = slice_str(p->settings.token.secret),
         .partitions = (int)p->settings.kafka.partitions,
         .wait_max_ms = p->settings.wait_max_ms,
     };
@@ -117,6 +118,12 @@ static bool start(struct program *p, struct err *err)
     if (!proxies_parse(&routes.proxies, p->settings.trusted_proxies, err)) {
         return false;
     }
+    settings_jwt(&p->settings, &jwt);
+    p->jwt = jwt_create(&jwt, err);
+    if (p->jwt == NULL) {
+        return false;
+    }
+    routes.jwt = p->jwt;
     p->routes = routes_create(&routes);
     settings_http(&p->settings, &http);
     http.stats = p->stats;
@@ -140,6 +147,7 @@ static int stop(struct program *p, int status)
     calls_destroy(p->calls);
     http_destroy(p->http);
     routes_destroy(p->routes);
+    jwt_destroy(p->jwt);
     if (!kafka_wait_ended(KAFKA_END_MS)) {
         log_warn("kafka.still_ending");
     }

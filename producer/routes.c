@@ -4,16 +4,11 @@
  */
 #include "producer/routes.h"
 
-#include <jansson.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/admin.h"
-#include "common/base64url.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/ids.h"
@@ -24,7 +19,6 @@ enum {
     SEGMENTS_MAX = 5,
     METRICS_BYTES = 4 << 20,
     READY_BYTES = 1 << 20,
-    TOKEN_BYTES = 1024, /* of a part, decoded */
 };
 
 struct routes {
@@ -53,84 +47,42 @@ static void refuse(struct routes *r, const struct visit *v, enum refusal refusal
 
 /* ---- what every call needs ---- */
 
-/* One part of a token as a JSON object, or NULL. */
-static json_t *token_part(struct slice text)
+static void refuse_token(struct routes *r, const struct visit *v, enum refusal refusal,
+                         const struct err *err)
 {
-    char bytes[TOKEN_BYTES];
-    size_t len;
-    json_t *object;
+    const struct refusal_text *text = refusal_text(refusal);
+    char challenge[JWT_CHALLENGE_MAX];
+    char detail[sizeof(err->text) + 64];
+    const struct http_field fields[] = {{"WWW-Authenticate", challenge}, {NULL, NULL}};
 
-    if (!base64url_decode(text, bytes, sizeof(bytes), &len)) {
-        return NULL;
-    }
-    object = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, NULL);
-    if (object != NULL && !json_is_object(object)) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
-/* Whether signature is the HS256 signature of the token's first two parts. */
-static bool is_signed(const struct routes *r, struct slice head, struct slice signature)
-{
-    unsigned char given[32];
-    unsigned char wanted[32];
-    unsigned int n = 0;
-    size_t len;
-
-    return base64url_decode(signature, given, sizeof(given), &len) && len == sizeof(given) &&
-           HMAC(EVP_sha256(), r->settings.secret.ptr, (int)r->settings.secret.len,
-                (const unsigned char *)head.ptr, head.len, wanted, &n) != NULL &&
-           n == sizeof(wanted) && CRYPTO_memcmp(given, wanted, n) == 0;
-}
-
-static bool verify_token(const struct routes *r, struct slice token, struct command_text *user_id)
-{
-    struct slice rest;
-    const struct slice header = slice_cut(token, '.', &rest);
-    struct slice signature;
-    const struct slice payload = slice_cut(rest, '.', &signature);
-    const size_t head_len = header.len + 1 + payload.len;
-    const int64_t now_s = clock_wall_ms() / 1000;
-    json_t *claims = NULL;
-    json_t *how = NULL;
-    bool ok = false;
-
-    if (signature.ptr == NULL || !is_signed(r, (struct slice){token.ptr, head_len}, signature)) {
-        return false;
-    }
-    how = token_part(header);
-    claims = token_part(payload);
-    if (how != NULL && claims != NULL) {
-        const char *alg = json_string_value(json_object_get(how, "alg"));
-        const char *sub = json_string_value(json_object_get(claims, "sub"));
-        const json_t *until = json_object_get(claims, "exp");
-        const json_t *from = json_object_get(claims, "nbf");
-
-        ok = alg != NULL && strcmp(alg, "HS256") == 0 && sub != NULL && ids_is_id(slice_str(sub)) &&
-             command_set_text(user_id, slice_str(sub)) && json_is_integer(until) &&
-             json_integer_value(until) > now_s &&
-             (from == NULL || (json_is_integer(from) && json_integer_value(from) <= now_s));
-    }
-    json_decref(how);
-    json_decref(claims);
-    return ok;
+    jwt_challenge(err, challenge);
+    (void)snprintf(detail, sizeof(detail), "%s%s%s", err != NULL ? "The token is refused: " : "",
+                   err != NULL ? err->text : text->detail, err != NULL ? ". Get a new one." : "");
+    stats_add(r->settings.stats, counters_refused(refusal), 1);
+    http_reply_problem(v->req,
+                       &(struct http_problem){
+                           .status = text->status,
+                           .reason = text->reason,
+                           .title = text->title,
+                           .detail = detail,
+                       },
+                       fields);
 }
 
 /* Sets v->user_id from the bearer token, or refuses. */
 static bool authenticate(struct routes *r, struct visit *v)
 {
-    struct slice token;
-    const struct slice header = v->msg->known[HTTP_AUTHORIZATION];
-    const struct slice scheme = slice_cut(header, ' ', &token);
+    const struct slice token = jwt_bearer(v->msg->known[HTTP_AUTHORIZATION]);
+    struct jwt_identity identity;
+    struct err err;
 
-    if (header.ptr == NULL || scheme.len != 6 || strncasecmp(scheme.ptr, "Bearer", 6) != 0) {
-        refuse(r, v, REFUSAL_UNAUTHENTICATED, NULL);
+    if (token.ptr == NULL) {
+        refuse_token(r, v, REFUSAL_UNAUTHENTICATED, NULL);
         return false;
     }
-    if (!verify_token(r, slice_trim(token), &v->user_id)) {
-        refuse(r, v, REFUSAL_INVALID_TOKEN, NULL);
+    if (!jwt_verify(r->settings.jwt, token, clock_wall_ms(), &identity, &err) ||
+        !command_set_text(&v->user_id, (struct slice){identity.user_id, identity.user_id_len})) {
+        refuse_token(r, v, REFUSAL_INVALID_TOKEN, &err);
         return false;
     }
     return true;

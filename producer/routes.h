@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/attr.h"
+#include "common/jwt.h"
 #include "common/stats.h"
 #include "producer/calls.h"
 #include "producer/http.h"
@@ -20,7 +21,7 @@ struct routes;
 struct routes_settings {
     struct calls *calls; /* borrowed */
     struct stats *stats; /* borrowed */
-    struct slice secret; /* of the tokens; borrowed */
+    struct jwt *jwt;     /* borrowed */
     struct proxies proxies;
     int partitions;
     int64_t wait_max_ms;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 enum {
-    SECRET_MIN = 32,   /* RFC 7518 section 3.2 for HS256 */
     FRESH_MS = 1000,   /* the gates may refuse by knowledge this old */
     SILENCE_MS = 3000, /* three look-ups without an answer */
 };
@@ -16,6 +15,15 @@ static const struct conf_option own[] = {
               "Several producers may listen at one port (SO_REUSEPORT): one process per core."),
     CONF_TEXT("trusted-proxies", struct settings, trusted_proxies, "", NULL,
               "Proxies whose X-Forwarded-For is believed: addresses or prefixes, comma-separated."),
+    CONF_TEXT("token-issuer", struct settings, token_issuer, "", NULL,
+              "What `iss` of a token must be; empty: anything."),
+    CONF_TEXT("token-audience", struct settings, token_audience, "", NULL,
+              "What `aud` of a token must be or contain; empty: anything."),
+    CONF_MS("token-leeway", struct settings, token_leeway_ms, "5s", 0,
+            JWT_LEEWAY_MAX_S *(int64_t)1000,
+            "How far the issuer's clock may be off; whole seconds."),
+    CONF_INT("token-cache-max", struct settings, token_cache_max, 65536, 0, 16777216,
+             "Good tokens remembered, so that they need not be verified again; 640 bytes each."),
     CONF_INT("connections-max", struct settings, connections_max, 20000, 1, 1000000,
              "Connections at once; when full, an idle one makes room, else 503."),
     CONF_INT("connections-per-ip", struct settings, connections_per_ip, 10000, 0, 1000000,
@@ -100,9 +108,9 @@ static bool check(const void *settings, struct err *err)
     const struct settings *s = settings;
     struct proxies proxies;
 
-    if (slice_str(s->token.secret).len < SECRET_MIN) {
+    if (slice_str(s->token.secret).len < JWT_SECRET_MIN) {
         return err_set(err, ERR_FATAL, "token-secret is needed, with at least %d bytes",
-                       SECRET_MIN);
+                       JWT_SECRET_MIN);
     }
     if (s->linger_min_ms > s->linger_max_ms) {
         return err_set(err, ERR_FATAL, "linger-min is above linger-max");
@@ -166,6 +174,17 @@ void settings_calls(const struct settings *s, struct calls_settings *calls)
         .publish_queue_max = s->publish_queue_max,
         .publish_rate = s->publish_rate,
         .secret = slice_str(s->token.secret),
+    };
+}
+
+void settings_jwt(const struct settings *s, struct jwt_settings *jwt)
+{
+    *jwt = (struct jwt_settings){
+        .secret = slice_str(s->token.secret),
+        .issuer = s->token_issuer,
+        .audience = s->token_audience,
+        .leeway_s = s->token_leeway_ms / 1000,
+        .cached_max = (size_t)s->token_cache_max,
     };
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/conf.h"
+#include "common/jwt.h"
 #include "common/options.h"
 #include "producer/calls.h"
 #include "producer/http.h"
@@ -19,6 +20,9 @@ struct settings {
     struct options_redis redis;
     struct options_mysql mysql;
     struct options_token token;
+
+    const char *token_issuer, *token_audience;
+    int64_t token_leeway_ms, token_cache_max;
 
     const char *listen;
     bool is_port_shared;
@@ -45,6 +49,7 @@ extern const struct conf_spec settings_spec;
 
 /* What the parts want, from the settings; nothing is copied. */
 void settings_calls(const struct settings *s, struct calls_settings *calls);
+void settings_jwt(const struct settings *s, struct jwt_settings *jwt);
 void settings_http(const struct settings *s, struct http_settings *http);
 
 #endif /* PRODUCER_SETTINGS_H */
