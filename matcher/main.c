@@ -90,7 +90,7 @@ static bool wait_for_topics(const struct program *p, struct err *err)
     const struct kafka_topic topics[] = {
         {k->topic_orders, (int)k->partitions, (int)k->replicas_min, true},
         {k->topic_outcomes, (int)k->partitions, (int)k->replicas_min, false},
-        {k->topic_dead, 0, (int)k->replicas_min, false},
+        {k->topic_dead, (int)k->partitions, (int)k->replicas_min, false},
     };
     const int64_t until_ms = clock_mono_ms() + p->settings.start_ms;
 

@@ -197,7 +197,6 @@ bool publish_message(struct publish *p, int partition, const struct part_message
         headers[3].value.len =
             (size_t)snprintf(offset, sizeof(offset), "%" PRId64, message->offset);
         m.topic = p->settings.topic_dead;
-        m.partition = -1; /* any: dead letters have no order, and may have one partition only */
         m.headers = headers;
         m.n_headers = sizeof(headers) / sizeof(headers[0]);
     }
