@@ -273,6 +273,8 @@ static bool act(struct matcher *m, int partition, const struct part_action *acti
         if (!publish_message(m->publish, partition, &action->message)) {
             return false;
         }
+        log_debug(action->message.kind == PART_OUTCOME ? "outcome.told" : "dead.told",
+                  LOG_INT("partition", partition), LOG_INT("offset", action->message.offset));
         part_published(part);
         return true;
     case PART_TICK:

@@ -94,6 +94,8 @@ void call_end(struct calls *c, struct call *call)
 {
     const uint32_t at = (uint32_t)(call - c->calls);
 
+    log_debug("request.answered", LOG_STR("order_id", call->order_id),
+              LOG_INT("us", clock_mono_us() - call->started_us));
     dequeue(c, call);
     if (call->waiter != WAITERS_NONE) {
         (void)waiters_remove(c->waiters, call->waiter); /* it may have left by itself */
@@ -235,6 +237,11 @@ static void on_look(uint64_t party, const struct door_look *look, struct slice i
 
 static void on_settled(uint64_t party, enum inflight_fate fate, int64_t offset, void *arg)
 {
+    static const char *const fates[] = {
+        [INFLIGHT_DELIVERED] = "delivered",
+        [INFLIGHT_FAILED] = "failed",
+        [INFLIGHT_UNKNOWN] = "unknown",
+    };
     struct calls *c = arg;
     struct call *call = call_of(c, party);
 
@@ -242,6 +249,9 @@ static void on_settled(uint64_t party, enum inflight_fate fate, int64_t offset, 
         return;
     }
     call->offset = offset;
+    log_debug("command.settled", LOG_STR("order_id", call->order_id), LOG_STR("fate", fates[fate]),
+              LOG_INT("partition", call->partition), LOG_INT("offset", offset),
+              LOG_INT("us", clock_mono_us() - call->started_us));
     if (fate == INFLIGHT_DELIVERED) {
         histogram_add(c->accepted, clock_mono_us() - call->started_us);
     }
@@ -341,6 +351,9 @@ static void on_outcome(const struct outcome *outcome, void *arg)
             (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE)) {
             inflight_decided(c->inflight, slice_str(event->order_id));
         }
+        log_debug("outcome.seen", LOG_STR("order_id", event->order_id),
+                  LOG_STR("event", event_type_name(event->type)),
+                  LOG_INT("partition", outcome->partition), LOG_INT("offset", outcome->offset));
         (void)waiters_tell(c->waiters, event, outcome->offset); /* nobody need be waiting */
     }
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # optscan.sh [BIN_DIR]: fails when an option of a program stands in no etc/*.conf or not in
 # docs/operations.md, or when a sample is refused by the program it is for, or shows a default that
-# is none.
+# is none.  The same for every metric and log event that stands in the sources: docs/operations.md
+# has to name it.
 #
 # The options are those that the programs themselves print.  etc/seckill-matcher.conf is for that
 # program; a sample with any other name is for all of them.
@@ -59,6 +60,11 @@ for program in "$bin"/seckill*; do
         [ "$(values "$program" "$sample")" = "$(run_bare "$program" --print-config | grep -v '^# ')" ] ||
             complain "$name: $sample shows a default that is not the program's"
     done
+done
+for name in $(git grep -hoE '"seckill_[a-z_]+"' -- '*/*.[ch]' ':!tests' ':!bench' ':!common/stats.h' | tr -d '"' | sort -u) \
+    $(git grep -hE -A1 '\blog_(error|warn|info|debug|limited)\(' -- '*/*.c' ':!tests' ':!bench' |
+        grep -oE '"[a-z]+\.[a-z_]+"' | tr -d '"' | sort -u); do
+    grep -qE "\`${name}[\`{]" "$doc" || complain "$name is not in $doc"
 done
 [ "$found" -gt 0 ] || complain "no program in $bin; run make first"
 exit "$bad"
