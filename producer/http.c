@@ -280,8 +280,7 @@ static void settle(struct conn *c)
 /* As settle(), for one that may have been sent more requests than were served. */
 static void settle_or_serve(struct conn *c)
 {
-    bool has_input = c->in.len > 0 || c->is_eof;
-    if (has_input && !c->is_broken && !c->is_closing && c->request == NULL && c->out == NULL) {
+    if (c->in.len > 0 && !c->is_broken && !c->is_closing && c->request == NULL && c->out == NULL) {
         set_reading(c, false);
         set_state(c, CONN_READY);
         return;

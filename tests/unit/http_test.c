@@ -109,7 +109,7 @@ static void serve(void)
 
 static void turn(void)
 {
-    assert_true(event_base_loop(w.base, EVLOOP_NONBLOCK) >= 0);
+    assert_true(event_base_loop(w.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
 }
 
 static int stop(void **state)
@@ -210,6 +210,13 @@ static bool is_answer(const char *status, const char *body)
            heard_len >= len && memcmp(heard + heard_len - len, body, len) == 0;
 }
 
+static void reset(int fd)
+{
+    const struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
+    close(fd);
+}
+
 static void simple(void **state)
 {
     (void)state;
@@ -268,10 +275,11 @@ static void byte_by_byte(void **state)
     close(fd);
 }
 
-/* Many at once, more than a turn's share, are answered in order, none lost. */
+/* Many at once are answered in order, none lost, and no more of them in a turn than is fair. */
 static void pipelined(void **state)
 {
     (void)state;
+    w.settings.limits.head_bytes = 16384;
     serve();
     int fd = dial();
     static char text[16384];
@@ -281,6 +289,13 @@ static void pipelined(void **state)
     }
     say(fd, text);
     heard_len = 0;
+    int64_t before = 0;
+    while (before < 200) {
+        turn();
+        int64_t now = stats_get(w.stats, STAT_HTTP_ANSWERS);
+        assert_true(now - before <= 64);
+        before = now;
+    }
     WAIT_FOR((listen_once(fd), answers() == 200));
     const char *p = heard;
     for (int i = 0; i < 200; i++) {
@@ -367,22 +382,79 @@ static void bad_framing(void **state)
     WAIT_FOR(http_connections(w.http) == 0);
 }
 
-/* The refusal of a large body is readable although the client is still sending. */
+/* The refusal of a large body is readable, whether it comes with the head or later. */
 static void too_large(void **state)
 {
     (void)state;
-    serve();
-    int fd = dial();
-    say(fd, POST(30000));
     static char body[30000];
     memset(body, 'x', sizeof(body));
-    for (int i = 0; i < 4; i++) {
-        turn();
-        (void)send(fd, body, sizeof(body) / 4, MSG_NOSIGNAL);
+    serve();
+    for (int turns = 0; turns < 3; turns++) {
+        int fd = dial();
+        say(fd, POST(30000));
+        for (int i = 0; i < turns; i++) {
+            turn();
+        }
+        assert_true(send(fd, body, sizeof(body), MSG_NOSIGNAL) > 0);
+        hear_end(fd);
+        assert_true(is_closed); /* not reset */
+        assert_non_null(strstr(heard, "HTTP/1.1 413 "));
+        close(fd);
     }
+}
+
+/* Who is refused and goes on sending is not listened to for long. */
+static void flood_after_refusal(void **state)
+{
+    (void)state;
+    static char text[65536];
+    serve();
+    int fd = dial();
+    say(fd, "nonsense\n");
+    int64_t until_ms = clock_mono_ms() + 800; /* before the deadline of lingering */
+    while (http_connections(w.http) > 0 || stats_get(w.stats, STAT_HTTP_CONNECTIONS) == 0) {
+        (void)send(fd, text, sizeof(text), MSG_NOSIGNAL);
+        turn();
+        assert_true(clock_mono_ms() < until_ms);
+    }
+    close(fd);
+}
+
+/* Answers that nobody reads are not made without end. */
+static void answers_unread(void **state)
+{
+    (void)state;
+    w.settings.limits.head_bytes = 16384;
+    serve();
+    int fd = dial();
+    for (int i = 0; i < 30; i++) {
+        say(fd, GET("/big"));
+    }
+    for (int i = 0; i < 200; i++) {
+        turn();
+    }
+    assert_in_range(stats_get(w.stats, STAT_HTTP_ANSWERS), 1, 12);
+    close(fd);
+}
+
+/* Requests whose clients left still count, until they are answered. */
+static void many_orphans(void **state)
+{
+    (void)state;
+    w.settings.connections_max = 2;
+    serve();
+    for (size_t i = 1; i <= 8; i++) {
+        int fd = dial();
+        say(fd, GET("/wait"));
+        WAIT_FOR(w.waiting_count == i);
+        reset(fd);
+        WAIT_FOR(http_connections(w.http) == 0);
+    }
+    int fd = dial();
+    say(fd, GET("/wait"));
     hear_end(fd);
-    assert_true(is_closed);
-    assert_non_null(strstr(heard, "HTTP/1.1 413 "));
+    assert_non_null(strstr(heard, "HTTP/1.1 503 "));
+    assert_int_equal(w.waiting_count, 8);
     close(fd);
 }
 
@@ -454,13 +526,6 @@ static void half_close(void **state)
     assert_int_equal(w.left, 1);
     close(fd);
     WAIT_FOR(http_connections(w.http) == 0);
-}
-
-static void reset(int fd)
-{
-    const struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
-    close(fd);
 }
 
 static void vanished(void **state)
@@ -824,6 +889,9 @@ int main(void)
         TEST(flood_behind_pending),
         TEST(bad_framing),
         TEST(too_large),
+        TEST(flood_after_refusal),
+        TEST(answers_unread),
+        TEST(many_orphans),
         TEST(expect_continue),
         TEST(closing),
         TEST(request_cap),
