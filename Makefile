@@ -130,7 +130,7 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 	@tools/deps.sh build unit servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL)
 	@$(MAKE) --no-print-directory check
-	BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
+	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
 # Where that stack lives: RUN=DIR makes another one beside it.
 RUN ?= $(BUILD)/run
