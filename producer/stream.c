@@ -17,6 +17,7 @@
 
 enum {
     PING_S = 1,
+    AWAY_AFTER = 2, /* pings in a row without an answer; each waits for seconds */
 };
 
 struct partition {
@@ -33,6 +34,7 @@ struct stream {
     struct event *ping;
     bool is_assigned;
     bool is_up;
+    int unanswered; /* pings in a row */
     int next_ping;
     struct outcome outcome;
     struct partition *partitions;
@@ -59,6 +61,7 @@ static void on_record(const struct kafka_record *record, void *arg)
     struct stream *s = arg;
     struct err err;
 
+    s->unanswered = 0;
     set_up(s, true);
     if (!outcome_parse(&s->outcome, record->value, &err) ||
         s->outcome.partition != record->partition) {
@@ -116,7 +119,10 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
     struct partition *p = &s->partitions[partition];
 
     p->is_asked = false;
-    set_up(s, ok);
+    s->unanswered = ok ? 0 : s->unanswered + 1;
+    if (ok || s->unanswered >= AWAY_AFTER) {
+        set_up(s, ok);
+    }
     if (!ok || s->is_assigned) {
         return;
     }
