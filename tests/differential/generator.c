@@ -150,8 +150,8 @@ struct generator {
     struct command_text users[NAMES_MAX], items[NAMES_MAX];
     struct record earlier[EARLIER_MAX]; /* owned copies */
     size_t n_earlier;
-    int rush;              /* records to come that pay and cancel what has just lapsed */
-    struct command target; /* names an order that has */
+    int rush;                          /* records to come at the same time, which pay and cancel */
+    struct command target;             /* names an order that has just lapsed */
     struct command placed[PLACED_MAX]; /* the last orders sent, to pay, cancel and repeat */
     size_t n_placed;
 };
@@ -318,6 +318,7 @@ static void move_time(struct generator *g, const struct fold *fold)
         fold_each_hold(fold, aim_at_hold, &aim);
     } else if (dice < g->plan.aims + g->plan.aims) {
         fold_each(fold, FOLD_ITEMS, aim_at_window, &aim);
+        g->rush = aim.chosen >= 0 ? RUSH_RECORDS / 2 : 0;
     } else if (dice < g->plan.aims + g->plan.aims + 3) {
         next = g->now - random_below(r, 30);
     }
