@@ -99,11 +99,41 @@ static void touch_all(struct matcher *m)
 
 /* ---- scripts ---- */
 
+/*
+ * Redis forgot commands that we know to be applied.  Its append-only file may have been cut in the
+ * middle of a script's writes; Redis 7.0 then leaves the torn half in the file, where the next
+ * start would execute it together with what was appended since.  A rewritten file has none of it.
+ */
+static void heal_append_only_file(struct matcher *m)
+{
+    static const struct slice words[] = {{"BGREWRITEAOF", 12}};
+    struct err err;
+
+    if (!redis_send(m->redis, words, 1, NULL, NULL, &err)) {
+        log_debug("redis.not_rewritten", LOG_ERR(&err));
+    }
+}
+
+static void look_back(struct matcher *m, int partition, int64_t before)
+{
+    struct part_view view;
+
+    part_look(m->parts[partition], &view);
+    if (view.watermark < before) {
+        log_warn("redis.went_back", LOG_INT("partition", partition), LOG_INT("from", before),
+                 LOG_INT("to", view.watermark));
+        heal_append_only_file(m);
+    }
+}
+
 static void answer_position(struct call *c, const redisReply *reply)
 {
     struct part *part = c->matcher->parts[c->partition];
+    struct part_view before;
     struct slice *fields;
     bool ok = reply->type == REDIS_REPLY_ARRAY;
+
+    part_look(part, &before);
 
     fields = xcalloc(ok ? reply->elements + 1 : 1, sizeof(*fields));
     for (size_t i = 0; ok && i < reply->elements; i++) {
@@ -114,6 +144,7 @@ static void answer_position(struct call *c, const redisReply *reply)
     }
     if (ok) {
         part_position(part, c->number, fields, reply->elements, time_now());
+        look_back(c->matcher, c->partition, before.watermark);
     } else {
         part_failed(part, c->number, SLICE_LIT("position.lua answered something else"));
     }

@@ -136,6 +136,7 @@ struct part *part_create(const struct part_settings *settings, int partition)
 
     p->settings = settings;
     p->partition = partition;
+    p->applied.offset = -1;
     buf_init(&p->outcome, OUTCOME_MAX_BYTES);
     make_keys(p);
     return p;

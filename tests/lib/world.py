@@ -1,7 +1,6 @@
 """A log, a Redis and matchers of a test's own: commands in, outcomes out, nothing else."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -319,6 +318,17 @@ class World:
                 if self.position(p) == story[-1]["offset"]:
                     assert (held, sold) == (sum(holds.values()), bought), item
 
+    def complaints(self, *expected):
+        """Log lines at error level, but those of expected events, and what sanitizers said."""
+        found = []
+        for m in self.matchers:
+            for line in m.log.read_text(errors="replace").splitlines():
+                parts = line.split()
+                is_error = len(parts) > 3 and parts[1] == "error" and parts[3] not in expected
+                if is_error or "Sanitizer" in line or "runtime error:" in line:
+                    found.append(line)
+        return found
+
     def close(self):
         for m in self.matchers:
             m.kill()
@@ -331,8 +341,3 @@ def order_id_of(partition, keyed=False):
     n = uuid.uuid4().int
     n = n & ~(0xFFFF << 64) | ((8 if keyed else 7) << 12 | partition) << 64
     return str(uuid.UUID(int=n))
-
-
-def free_dir(path):
-    os.makedirs(path, exist_ok=True)
-    return path

@@ -1,0 +1,546 @@
+"""The matcher alone: commands are appended by the test, outcomes read from the topic, Redis looked at.
+
+Every test ends with the same question: is there one outcome per command, whole, in a chain, always
+the same bytes, and does Redis hold what they say?
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+import uuid
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from lib.wait import holds_for, wait_until
+from lib.world import RedisServer, World, order_id_of
+
+HALTED = 3
+
+
+def finish(w, *expected):
+    for m in w.matchers:
+        if m.process.poll() is None:
+            assert m.stop() == 0, m.log.read_text()[-3000:]
+    w.check()
+    assert w.complaints(*expected) == []
+
+
+@pytest.fixture
+def world(stack, tmp_path):
+    """Topics of its own, on the shared servers."""
+    w = World(stack, tmp_path)
+    yield w
+    w.close()
+
+
+@pytest.fixture
+def alone(stack, tmp_path, request):
+    """The same with a Redis that the test may break."""
+    server = RedisServer(tmp_path / "redis", stack.port(request.node.name)).start()
+    w = World(stack, tmp_path, own_redis=server)
+    yield w
+    w.close()
+
+
+class Feed:
+    """Appends orders, payments and cancellations from a thread until told to stop."""
+
+    def __init__(self, w, items, pause=0.0):
+        self.w, self.items, self.pause = w, items, pause
+        self.stopping = threading.Event()
+        self.count = 0
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join(60)
+        assert self.w.producer.flush(60) == 0
+
+    def _run(self):
+        dice, known = random.Random(7), []
+        while not self.stopping.is_set():
+            for _ in range(50):
+                partition = dice.randrange(self.w.partitions)
+                self.w.put(partition, self._command(dice, partition, known), wait=False)
+                self.count += 1
+            time.sleep(self.pause)
+
+    def _command(self, dice, partition, known):
+        mine = [o for o in known[-40:] if o[0] == partition]
+        if mine and dice.random() < 0.3:
+            _, order_id, user = dice.choice(mine)
+            if dice.random() < 0.5:
+                return {"type": "cancel", "order_id": order_id, "user_id": user}
+            payment = {"type": "pay", "order_id": order_id, "payment_id": uuid.uuid4().hex}
+            return payment | {"user_id": user}
+        user = f"user-{dice.randrange(2000)}"
+        o = self.w.order(partition, self.items[partition], user, order_id=order_id_of(partition))
+        known.append((partition, o["order_id"], user))
+        return o
+
+
+def open_all(w, total=300, limit=3, hold_ms=600000):
+    items = [f"thing@{p}" for p in range(w.partitions)]
+    w.genesis()
+    for p, item in enumerate(items):
+        w.put(p, w.open(item, total, limit, hold_ms))
+    return items
+
+
+def watermarks(w):
+    return sum(w.position(p) for p in range(w.partitions))
+
+
+def feed_until(w, feed, more, timeout=30):
+    """Waits until the matchers have come `more` records further."""
+    goal = watermarks(w) + more
+    wait_until(lambda: watermarks(w) >= goal, timeout, f"{more} more records applied")
+
+
+# ---- the ordinary way
+
+
+def test_from_genesis_to_outcomes(world):
+    w = world
+    w.genesis()
+    first = w.order(0, "phone@0", "ann")
+    w.put(0, w.open("phone@0", 3), first, first)
+    w.put(0, *[w.order(0, "phone@0", f"u{i}") for i in range(4)])
+    w.put(0, {"type": "cancel", "order_id": first["order_id"], "user_id": "ann"})
+    w.put(0, w.order(0, "phone@0", "bob"), w.order(0, "phone@0", "u0"))
+    m = w.matcher().ready()
+    w.applied()
+    kinds = [e["type"] for e in w.events(0)]
+    assert kinds == ["genesis", "stock", "reserved", "duplicate"] + ["reserved"] * 2 + ["rejected"] * 2 + [
+        "cancelled",
+        "reserved",
+        "rejected",
+    ]
+    reasons = [e["reason"] for e in w.events(0, "rejected")]
+    assert reasons == ["sold_out", "sold_out", "limit_reached"]
+    assert w.item(0, "phone@0") == {"total": 3, "available": 0, "held": 3, "sold": 0}
+    numbers = m.metrics()
+    assert numbers["seckill_matcher_records_total"] == 12
+    assert numbers['seckill_matcher_events_total{event="reserved"}'] == 4
+    assert numbers['seckill_matcher_rejected_total{reason="sold_out"}'] == 2
+    assert numbers['seckill_matcher_watermark{partition="0"}'] == 10
+    finish(w)
+    assert len(w.records(w.outcomes, 0)) == 11  # nothing was told twice
+
+
+def test_outcomes_carry_the_key_of_their_command(world):
+    w = world
+    w.genesis()
+    w.put(1, w.open("a@1", 5), {"type": "tick"})
+    w.put(1, {"type": "tick"}, key=b"\x00\xff odd")
+    w.matcher().ready()
+    w.applied()
+    assert [key for key, _, _ in w.records(w.outcomes, 1)] == [None, b"a@1", None, b"\x00\xff odd"]
+    finish(w)
+
+
+def test_ticks_expire_holds_and_then_cease(world):
+    w = world
+    items = open_all(w, total=5, hold_ms=1500)
+    m = w.matcher().ready()
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(5)])
+    wait_until(lambda: (w.item(0, items[0]) or {}).get("held") == 5, 20, "all held")
+    wait_until(lambda: w.item(0, items[0])["available"] == 5, 20, "all expired, without any traffic")
+    w.applied()
+    assert len(w.events(0, "expired")) == 5
+    end = w.log_end(0)
+    holds_for(lambda: w.log_end(0) == end, 2, "no more ticks when nothing is due")
+    assert 1 <= m.metrics()["seckill_matcher_ticks_total"] <= 3
+    w.put(0, w.order(0, items[0], "late"))
+    w.applied()
+    assert len(w.events(0, "reserved")) == 6
+    finish(w)
+
+
+def test_mark_tells_the_counters_at_its_place(world):
+    w = world
+    items = open_all(w, total=4)
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(3)])
+    w.put(0, {"type": "mark", "run_id": "run-1"})
+    w.put(0, w.order(0, items[0], "after"))
+    w.matcher().ready()
+    w.applied()
+    (mark,) = w.events(0, "mark")
+    assert mark["run_id"] == "run-1" and mark["orders"] == 3
+    assert mark["items"] == [{"item_id": items[0], "total": 4, "available": 1, "held": 3, "sold": 0}]
+    finish(w)
+
+
+def test_malformed_records_stop_nothing(world):
+    w = world
+    items = open_all(w)
+    good = w.order(0, items[0], "u")
+    bad = {
+        b"": "not_json",
+        b"{": "not_json",
+        b"\xff\xfe": "not_json",
+        b"[]": None,
+        b'{"type":"tick","type":"tick"}': "not_json",
+        b'{"type":"tick"} ': None,
+        b'{"type":"tick"}x': "not_json",
+        b'{"type":"shout"}': "unknown_type",
+        b'{"type":"tick","why":1}': "unknown_field",
+        b'{"type":"mark"}': "missing_field",
+        b'{"type":"rules","rules":"2"}': "bad_field",
+        b"x" * 5000: "too_large",
+        b'{"type":"cancel","order_id":"' + order_id_of(1).encode() + b'","user_id":"u"}': "wrong_partition",
+    }
+    w.put(0, None, *bad, good, key=b"k")
+    w.matcher().ready()
+    w.applied()
+    told = {o["offset"]: o["events"] for o in w.story(0)}
+    details = [e["detail"] for o in range(2, 3 + len(bad)) for e in told[o] if "detail" in e]
+    wanted = [d for d in bad.values() if d]
+    assert details[0] == "null_value" and [d for d in details[1:] if d in wanted][: len(wanted)]
+    for offset, (value, detail) in enumerate(bad.items(), start=3):
+        if detail:
+            (event,) = told[offset]
+            assert (event["type"], event["reason"], event["detail"]) == ("refused", "malformed", detail), value
+    assert [e["type"] for e in told[3 + len(bad)]] == ["reserved"]
+    dead = [r for p in range(w.partitions) for r in w.records(w.dead, p)]
+    by_offset = {int(h["offset"]): (value, h) for _, value, h in dead}
+    for offset, events in told.items():
+        assert (offset in by_offset) == any(e.get("reason") == "malformed" for e in events), offset
+    for offset, (value, detail) in enumerate(bad.items(), start=3):
+        if detail:
+            copy, headers = by_offset[offset]
+            # An absent key or value is null; librdkafka makes no difference between that and empty.
+            assert (copy or b"") == value
+            assert headers["reason"] == detail.encode() and headers["topic"] == w.orders.encode()
+            assert headers["partition"] == b"0"
+    finish(w)
+
+
+def test_three_matchers_share_and_take_over(world):
+    w = world
+    items = open_all(w)
+    first = w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 500)
+        second = w.matcher()
+        third = w.matcher()
+        wait_until(lambda: second.lines("group.assigned") and third.lines("group.assigned"), 30, "they join")
+        feed_until(w, feed, 500)
+        assert first.stop() == 0
+        feed_until(w, feed, 500)
+        second.kill()
+        feed_until(w, feed, 300, 40)
+    w.applied()
+    finish(w)
+
+
+# ---- its own end
+
+
+def test_killed_again_and_again(world):
+    w = world
+    items = open_all(w, total=400)
+    dice = random.Random(3)
+    m = w.matcher(session_timeout="6s").ready()
+    with Feed(w, items, 0.01) as feed:
+        for _ in range(4):
+            feed_until(w, feed, dice.randrange(200, 1500), 60)
+            m.kill()
+            m = w.matcher(session_timeout="6s")
+        feed_until(w, feed, 300, 60)
+    w.applied()
+    assert m.metrics()["seckill_matcher_mismatches_total"] == 0
+    finish(w)
+
+
+def test_static_member_is_back_at_once(world):
+    w = world
+    items = open_all(w)
+    m = w.matcher(instance_id="one", session_timeout="30s").ready()
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 300)
+        m.kill()
+        w.matcher(instance_id="one", session_timeout="30s").ready(20)
+        feed_until(w, feed, 300)
+    w.applied()
+    finish(w)
+
+
+def test_stopped_past_its_session_and_continued(world):
+    w = world
+    items = open_all(w, total=400)
+    first = w.matcher(session_timeout="6s").ready()
+    second = w.matcher(session_timeout="6s")
+    wait_until(lambda: second.lines("group.assigned"), 30, "the second joins")
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 500)
+        first.send(signal.SIGSTOP)
+        at = [w.position(p) for p in range(w.partitions)]
+        wait_until(
+            lambda: all(w.position(p) > at[p] + 200 for p in range(w.partitions)),
+            40,
+            "the second has all partitions",
+        )
+        first.send(signal.SIGCONT)
+        feed_until(w, feed, 1000)
+    w.applied()
+    assert first.process.poll() is None
+    finish(w)
+
+
+def test_sigterm_under_load(world):
+    w = world
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items) as feed:
+        feed_until(w, feed, 1000)
+        began = time.monotonic()
+        assert m.stop() == 0
+        assert time.monotonic() - began < 10
+        told = {p: w.log_end(p, w.outcomes) for p in range(w.partitions)}
+        at = {p: w.position(p) for p in range(w.partitions)}
+        assert told == {p: at[p] + 1 for p in at}  # everything applied was told, once, before it left
+        w.matcher().ready()
+        feed_until(w, feed, 300)
+    w.applied()
+    finish(w)
+
+
+# ---- Redis
+
+
+def test_flushed_in_mid_stream(alone):
+    w = alone
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 1500)
+        w.redis.flushall()
+        wait_until(lambda: watermarks(w) > 1500, 40, "all of it is applied again")
+        feed_until(w, feed, 300)
+    w.applied()
+    assert m.metrics()["seckill_matcher_mismatches_total"] >= 2
+    finish(w)
+
+
+def test_scripts_forgotten(alone):
+    w = alone
+    items = open_all(w)
+    w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        for _ in range(5):
+            feed_until(w, feed, 200)
+            w.redis.script_flush()
+    w.applied()
+    finish(w)
+
+
+def test_redis_killed_and_back(alone):
+    w = alone
+    items = open_all(w)
+    w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        for _ in range(3):
+            feed_until(w, feed, 500)
+            w.own_redis.kill()
+            w.own_redis.start()
+        feed_until(w, feed, 300)
+    w.applied()
+    finish(w)
+
+
+def cut_aof(w, bytes_lost):
+    """As after a power cut: killed, and the end of the append-only file never reached the disk."""
+    w.own_redis.kill()
+    aof = max((w.own_redis.dir / "appendonlydir").glob("*.incr.aof"))
+    os.truncate(aof, max(0, os.path.getsize(aof) - bytes_lost))
+    w.own_redis.start()
+
+
+def test_redis_forgets_its_last_second(alone):
+    """Cut again and again, also in the middle of a script's writes: Redis 7.0 leaves such a torn half
+    in its file, and would execute it at the next start, had the matcher not had the file rewritten."""
+    w = alone
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        for n, cut in enumerate((3000, 40000, 777, 20001), start=1):
+            feed_until(w, feed, 800)
+            cut_aof(w, cut)
+            wait_until(lambda n=n: len(m.lines("redis.went_back")) >= n, 20, "it is noticed")
+            wait_until(
+                lambda: not w.redis.info("persistence")["aof_rewrite_in_progress"]
+                and not w.redis.info("persistence")["aof_rewrite_scheduled"],
+                20,
+                "the file is rewritten",
+            )
+        feed_until(w, feed, 500)
+    w.applied()
+    assert m.metrics()["seckill_matcher_mismatches_total"] >= 4
+    finish(w)
+
+
+def test_slow_redis_executes_late(alone):
+    w = alone
+    items = open_all(w)
+    m = w.matcher(redis_timeout="300ms").ready()
+    with Feed(w, items, 0.01) as feed:
+        for _ in range(3):
+            feed_until(w, feed, 400)
+            w.redis.execute_command("DEBUG", "SLEEP", "0.8")
+        feed_until(w, feed, 400)
+    w.applied()
+    assert m.lines("redis.lost")
+    finish(w)
+
+
+def test_redis_refuses_for_a_while(alone):
+    w = alone
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 300)
+        w.redis.config_set("maxmemory", "1mb")
+        wait_until(lambda: m.lines("script.refused"), 20, "the script is refused")
+        at = watermarks(w)
+        holds_for(lambda: watermarks(w) == at, 1, "nothing is applied by halves")
+        w.redis.config_set("maxmemory", "0")
+        feed_until(w, feed, 300)
+        w.redis.config_set("min-replicas-to-write", "1")
+        at = watermarks(w)
+        w.redis.config_set("min-replicas-to-write", "0")
+        feed_until(w, feed, 300)
+    w.applied()
+    finish(w)
+
+
+def test_full_outbox_is_waited_out(world):
+    w = world
+    items = open_all(w)
+    w.matcher(outbox_max=1, batch_max=10, linger="50ms").ready()
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(200)])
+    w.applied()
+    finish(w)
+
+
+# ---- the log
+
+
+def test_broker_killed_and_back(world, stack):
+    w = world
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items, 0.02) as feed:
+        feed_until(w, feed, 500)
+        stack.kill("kafka")
+        stack.restart("kafka")
+        feed_until(w, feed, 500, 90)
+    w.applied(90)
+    assert m.metrics()["seckill_matcher_rechecks_total"] >= 1
+    finish(w)
+
+
+def make_again(w, partitions=None, log_append_time=True):
+    w.delete_topic(w.orders)
+    config = {"message.timestamp.type": "LogAppendTime" if log_append_time else "CreateTime"}
+    admin = AdminClient({"bootstrap.servers": w.brokers})
+    topic = NewTopic(w.orders, partitions or w.partitions, 1, config=config)
+    for future in admin.create_topics([topic]).values():
+        future.result(timeout=30)
+
+
+def test_another_log_under_the_same_name_halts(world):
+    w = world
+    items = open_all(w)
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(50)])
+    w.put(1, *[w.order(1, items[1], f"u{i}") for i in range(50)])
+    m = w.matcher().ready()
+    w.applied()
+    assert m.stop() == 0
+    before = [(w.position(p), w.redis.hgetall(w.key(p, "log"))) for p in range(2)]
+    make_again(w)
+    w.log_ids = [uuid.uuid4().hex for _ in range(w.partitions)]
+    open_all(w)
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(80)])  # longer than the first one
+    m = w.matcher()
+    assert m.wait(40) == HALTED
+    reasons = {line.split("partition=")[1][0]: line for line in m.lines("partition.halted")}
+    # Which of the two depends on whether the outbox still held the first batch.
+    assert "reason=chain" in reasons["0"] or "reason=genesis" in reasons["0"]
+    assert any(f"reason={r}" in reasons["1"] for r in ("log_too_short", "chain", "genesis"))
+    assert before == [(w.position(p), w.redis.hgetall(w.key(p, "log"))) for p in range(2)]
+    assert w.complaints("partition.halted") == []
+
+
+def test_log_without_genesis_halts(world):
+    w = world
+    w.genesis(1)
+    w.put(0, w.open("a@0", 1))
+    w.put(1, w.open("a@1", 1), w.order(1, "a@1", "u"))
+    m = w.matcher().ready()
+    wait_until(lambda: w.item(1, "a@1") == {"total": 1, "available": 0, "held": 1, "sold": 0}, 20, "1 goes on")
+    numbers = m.metrics()
+    assert numbers['seckill_matcher_halted{reason="genesis"}'] == 1
+    assert w.position(0) == -1
+    assert m.stop() == HALTED
+    assert w.complaints("partition.halted") == []
+
+
+def test_unknown_rules_halt_after_the_command(world):
+    w = world
+    open_all(w)
+    for p in range(w.partitions):
+        w.put(p, {"type": "rules", "rules": 2}, {"type": "tick"})
+    m = w.matcher()
+    assert m.wait(40) == HALTED
+    assert [w.position(p) for p in range(2)] == [2, 2]
+    assert [e["type"] for o in w.story(0, 2) for e in o["events"]] == ["genesis", "stock", "rules"]
+    m = w.matcher()
+    assert m.wait(40) == HALTED
+    assert w.complaints("partition.halted") == []
+
+
+# ---- starting
+
+
+def test_refuses_to_start(world, alone):
+    w = world
+    m = w.matcher("--partitions=3", start_timeout="5s")
+    assert m.wait(30) == 1 and "has 2 partitions, not 3" in m.log.read_text()
+    m = w.matcher("--topic-dead=nowhere", start_timeout="2s")
+    assert m.wait(30) == 1 and "nowhere does not exist" in m.log.read_text()
+    m = w.matcher("--replicas-min=3")
+    assert m.wait(30) == 1 and "replicas" in m.log.read_text()
+    make_again(w, log_append_time=False)
+    m = w.matcher()
+    assert m.wait(30) == 1 and "LogAppendTime" in m.log.read_text()
+    alone.redis.config_set("maxmemory-policy", "allkeys-lru")
+    m = alone.matcher()
+    assert m.wait(30) == 1 and "noeviction" in m.log.read_text()
+
+
+def test_waits_for_redis_and_a_replica_is_none(alone):
+    w = alone
+    open_all(w)
+    w.own_redis.kill()
+    m = w.matcher()
+    wait_until(lambda: m.lines("redis.unreachable"), 20, "it says so")
+    w.own_redis.start()
+    m.ready()
+    w.applied()
+    w.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    w.put(0, {"type": "tick"})
+    wait_until(lambda: m.lines("redis.lost") or m.lines("script.refused"), 20, "a replica is refused")
+    w.redis.execute_command("REPLICAOF", "NO", "ONE")
+    w.applied()
+    finish(w)
