@@ -13,6 +13,7 @@
 #include "guardian/reconcile.h"
 #include "guardian/service.h"
 #include "guardian/settings.h"
+#include "guardian/verify.h"
 
 static int migrate(const struct settings *settings)
 {
@@ -51,6 +52,7 @@ static const struct command_row {
 } commands[] = {
     {"migrate", migrate},
     {"reconcile", reconcile_run},
+    {"verify", verify_run},
 };
 
 static int run_command(const struct settings *settings, const char *name)

@@ -178,7 +178,7 @@ static size_t compare_item(const struct event_item *redis, const struct mark_ite
            differs(detail, key, "sold", redis->sold, m->row.sold);
 }
 
-static size_t compare_within(const struct mark_item *m, struct buf *detail)
+static size_t compare_books(const struct mark_item *m, struct buf *detail)
 {
     const char *key = m->item_id.s;
 
@@ -189,6 +189,16 @@ static size_t compare_within(const struct mark_item *m, struct buf *detail)
            disagrees(detail, key, "sold in stock_ledger", m->row.sold, m->ledger.sold) +
            disagrees(detail, key, "held in orders", m->row.held, m->held) +
            disagrees(detail, key, "sold in orders", m->row.sold, m->sold);
+}
+
+size_t mark_compare_within(const struct mark_record *r, struct buf *detail)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_items; i++) {
+        n += compare_books(&r->items[i], detail);
+    }
+    return n;
 }
 
 size_t mark_compare(const struct ledger_mark *mark, const struct mark_record *r, struct buf *detail)
@@ -216,7 +226,7 @@ size_t mark_compare(const struct ledger_mark *mark, const struct mark_record *r,
             n++;
         } else {
             n += compare_item(&mark->items[i++], &r->items[k], detail);
-            n += compare_within(&r->items[k++], detail);
+            n += compare_books(&r->items[k++], detail);
         }
     }
     return n;

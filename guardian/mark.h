@@ -45,6 +45,9 @@ bool mark_read(struct db *db, int partition, struct mark_record *r, struct err *
 size_t mark_compare(const struct ledger_mark *mark, const struct mark_record *r,
                     struct buf *detail);
 
+/* The same for what MySQL alone can tell: items against ledger and orders. */
+size_t mark_compare_within(const struct mark_record *r, struct buf *detail);
+
 /* Reads, compares, and inserts the row of reconcile_runs. */
 bool mark_record_run(struct db *db, const struct ledger *l, struct err *err) ATTR_MUSTCHECK;
 

@@ -216,6 +216,24 @@ static redisReply *transact(struct peek *p, const struct slice *const commands[2
     return last;
 }
 
+/* The reply of a transaction: the watermark, then an array. */
+static bool take_marked(struct peek_answer *a, struct err *err)
+{
+    const redisReply *reply = a->reply;
+    const redisReply *values = reply->element[1];
+    struct slice watermark;
+
+    if (!text_of(reply->element[0], &watermark)) {
+        return true;
+    }
+    if (!slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
+        values->type != REDIS_REPLY_ARRAY) {
+        return err_set(err, ERR_RETRY, "redis: a look-up gave something else");
+    }
+    a->has_state = true;
+    return take_values(a, values->element, values->elements, err);
+}
+
 bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fields, size_t n,
                  struct peek_answer *a, struct err *err)
 {
@@ -228,9 +246,6 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
     struct slice *second = xreallocarray(NULL, n + 2, sizeof(*second));
     const struct slice *const commands[] = {first, second};
     const int words[] = {3, (int)n + 2};
-    redisReply *reply = NULL;
-    struct slice watermark;
-
     peek_answer_fini(a);
     second[0] = SLICE_LIT("HMGET");
     second[1] = (struct slice){key, (size_t)key_of(p, hash.partition, hash.name, key, sizeof(key))};
@@ -238,22 +253,39 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
         second[i + 2] = fields[i];
     }
     if (make_connection(p, err)) {
-        reply = transact(p, commands, words, err);
+        a->reply = transact(p, commands, words, err);
     }
     free(second);
-    if (reply == NULL) {
+    if (a->reply == NULL || !take_marked(a, err)) {
         return false;
     }
-    a->reply = reply;
-    if (!text_of(reply->element[0], &watermark)) {
-        return true;
+    return !a->has_state || a->n == n ||
+           err_set(err, ERR_RETRY, "redis: a look-up gave %zu values, not %zu", a->n, n);
+}
+
+bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a, struct err *err)
+{
+    char log[KEY_BYTES], key[KEY_BYTES];
+    const struct slice first[] = {
+        SLICE_LIT("HGET"),
+        {log, (size_t)key_of(p, list.partition, "log", log, sizeof(log))},
+        SLICE_LIT("watermark"),
+    };
+    const struct slice second[] = {
+        SLICE_LIT("LRANGE"),
+        {key, (size_t)key_of(p, list.partition, list.name, key, sizeof(key))},
+        SLICE_LIT("0"),
+        SLICE_LIT("-1"),
+    };
+    const struct slice *const commands[] = {first, second};
+    const int words[] = {3, 4};
+
+    peek_answer_fini(a);
+    if (!make_connection(p, err)) {
+        return false;
     }
-    if (!slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
-        reply->element[1]->type != REDIS_REPLY_ARRAY || reply->element[1]->elements != n) {
-        return err_set(err, ERR_RETRY, "redis: %s", "a look-up gave something else");
-    }
-    a->has_state = true;
-    return take_values(a, reply->element[1]->element, n, err);
+    a->reply = transact(p, commands, words, err);
+    return a->reply != NULL && take_marked(a, err);
 }
 
 static bool take_probe(const redisReply *reply, struct follow_probe *probe)
