@@ -104,11 +104,11 @@ def test_producer_wants_a_secret():
 
 
 @pytest.mark.parametrize("name", ["producer", "matcher", "guardian"])
-def test_a_daemon_that_cannot_start_says_why(stack, name):
+def test_a_daemon_that_cannot_start_says_why(daemons, name):
     """Other numbers of partitions than the topics have: exit 1, not a guess."""
     done = subprocess.run(
         [BIN / f"seckill-{name}"],
-        env=stack.environ(SECKILL_PARTITIONS=3, SECKILL_METRICS_LISTEN="127.0.0.1:0", SECKILL_LISTEN="127.0.0.1:0"),
+        env=daemons.stack.environ(SECKILL_PARTITIONS=3, SECKILL_METRICS_LISTEN="127.0.0.1:0", SECKILL_LISTEN="127.0.0.1:0"),
         capture_output=True,
         text=True,
         timeout=90,
