@@ -625,7 +625,8 @@ static void make_parts(struct matcher *m)
         .idle_ms = s->idle_ms,
     };
     m->n = (int)s->kafka.partitions;
-    m->parts = xcalloc((size_t)m->n, sizeof(*m->parts));
+    m->parts = xcalloc((size_t)m->n,
+                       sizeof(struct part *)); /* NOLINT(bugprone-sizeof-expression): of pointers */
     m->desks = xcalloc((size_t)m->n, sizeof(*m->desks));
     m->ends = xcalloc((size_t)m->n, sizeof(*m->ends));
     for (int i = 0; i < m->n; i++) {
@@ -635,7 +636,7 @@ static void make_parts(struct matcher *m)
 
 static bool make_events(struct matcher *m, struct err *err)
 {
-    static const struct timeval period = {.tv_usec = STEP_MS * 1000};
+    static const struct timeval period = {.tv_usec = STEP_MS * 1000L};
 
     m->stepper = event_new(m->base, -1, 0, on_step, m);
     m->ticker = event_new(m->base, -1, EV_PERSIST, on_ticker, m);

@@ -147,7 +147,7 @@ void part_record(struct part *p, const struct part_record *record, struct part_t
 /* fields: what position.lua answered (n 0: nothing there). */
 void part_position(struct part *p, uint32_t call, const struct slice *fields, size_t n,
                    struct part_time now);
-void part_applied(struct part *p, uint32_t call, struct slice reply, struct part_time now);
+void part_applied(struct part *p, uint32_t call, struct slice text, struct part_time now);
 
 /* No answer came: unknown; or the server refused without effect (is_refused). */
 void part_unanswered(struct part *p, uint32_t call, bool is_refused, struct part_time now);
@@ -202,6 +202,6 @@ struct part_view {
 
 void part_look(const struct part *p, struct part_view *view);
 const struct part_counts *part_counted(const struct part *p);
-const char *part_halt_name(enum part_halt halt);
+const char *part_halt_name(enum part_halt why);
 
 #endif /* MATCHER_PART_H */

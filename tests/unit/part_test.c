@@ -98,6 +98,14 @@ static void append(struct world *w, const char *value)
     w->n_log++;
 }
 
+/* Only what is told from now on counts, besides the first n. */
+static void keep_told(struct world *w, size_t n)
+{
+    while (w->n_told > n) {
+        free(w->told[--w->n_told].value);
+    }
+}
+
 static void append_genesis(struct world *w)
 {
     char text[200];
@@ -551,9 +559,7 @@ static int teardown(void **state)
 
     part_destroy(w->part);
     drop_outbox(w, INT64_MAX);
-    for (size_t i = 0; i < w->n_told; i++) {
-        free(w->told[i].value);
-    }
+    keep_told(w, 0);
     free_call(w->pending);
     free(w);
     return 0;
@@ -712,7 +718,7 @@ static void test_malformed_goes_to_dead_first(void **state)
 
     begin(w, 1);
     w->holds_acks = true;
-    w->n_told = 0;
+    keep_told(w, 0);
     append(w, "{nonsense");
     pass(w, 100);
     assert_int_equal(w->n_told, 2);
@@ -725,8 +731,6 @@ static void test_malformed_goes_to_dead_first(void **state)
     part_acked(w->part, w->told[0].seq, PART_DEAD);
     pass(w, 2100);
     assert_int_equal(w->n_outbox, 0);
-    free(w->told[0].value);
-    w->n_told = 0;
 }
 
 /* ---- tests: replies that do not come ---- */
@@ -861,7 +865,7 @@ static void test_starts_at_the_watermark(void **state)
     assert_int_equal(w->n_outbox, 0);
     part_destroy(w->part);
     w->part = part_create(&w->settings, 0);
-    w->n_told = 0;
+    keep_told(w, 0);
     append_orders(w, 2);
     part_assign(w->part, w->now);
     settle(w);
@@ -904,7 +908,7 @@ static void test_outbox_in_the_middle(void **state)
     part_destroy(w->part);
     w->part = part_create(&w->settings, 0);
     w->can |= PART_CAN_PUBLISH;
-    w->n_told = 22;
+    keep_told(w, 22);
     append_orders(w, 3);
     part_assign(w->part, w->now);
     pass(w, 100);
@@ -928,7 +932,7 @@ static void test_another_owner_went_on(void **state)
     check_well(w);
     w->part = zombie;
     w->fetch = fetch;
-    w->n_told = 0;
+    keep_told(w, 0);
     pass(w, 2000);
     assert_true(part_counted(zombie)->mismatches > 0);
     append_orders(w, 3);
@@ -992,10 +996,7 @@ static void test_older_outbox_at_the_same_watermark(void **state)
     w->part = part_create(&w->settings, 0);
     part_assign(w->part, w->now);
     settle(w);
-    for (size_t i = 0; i < w->n_told; i++) {
-        free(w->told[i].value);
-    }
-    w->n_told = 0;
+    keep_told(w, 0);
     fall_back(w, 21, -1); /* the one before us trimmed these; perhaps nobody else told them */
     pass(w, 2500);
     check_well(w);
@@ -1620,10 +1621,7 @@ static void report_somehow(struct walk *k)
             continue;
         }
         if (draw(k, 40) == 0) {
-            for (size_t j = i; j < w->n_told; j++) {
-                free(w->told[j].value);
-            }
-            w->n_told = i;
+            keep_told(w, i);
             part_resend(w->part);
             return;
         }
