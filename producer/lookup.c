@@ -19,7 +19,7 @@
 
 enum {
     BATCH_MAX = 256,
-    UNDER_WAY_MAX = 4,
+    UNDER_WAY_MAX = 16, /* with BATCH_MAX: 4,096 questions per partition */
     KEYS = 3,
     KEY_SIZE = 128,
     FIXED_REPLIES = 3, /* watermark, log_time, genesis */

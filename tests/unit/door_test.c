@@ -1,0 +1,386 @@
+#include "producer/door.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/ids.h"
+
+#define LOG_ID "0123456789abcdef0123456789abcdef"
+#define KEYED  "00000000-0000-8000-8000-00000000000a"
+#define ENTRY  KEYED " phone 1 H 0 9000 3 -"
+
+enum {
+    PARTITIONS = 2,
+    LAG_MAX = 10,
+    SILENCE_MS = 3000,
+};
+
+struct world {
+    struct inflight *inflight;
+    struct door *door;
+    struct door_now now;
+};
+
+static void on_done(uint64_t party, enum inflight_fate fate, int64_t offset, void *arg)
+{
+    (void)party;
+    (void)fate;
+    (void)offset;
+    (void)arg;
+}
+
+static struct door_look look(int64_t watermark)
+{
+    return (struct door_look){
+        .result = DOOR_LOOK_GOT,
+        .partition = 1,
+        .watermark = watermark,
+        .log_time = 1,
+        .genesis = SLICE_LIT(LOG_ID),
+        .highest = -1,
+    };
+}
+
+static const struct slice phone = {"phone", 5};
+
+/* A look-up that found the item with `available` units. */
+static struct door_look stock(int64_t watermark, bool is_available)
+{
+    struct door_look l = look(watermark);
+
+    l.item = is_available ? SLICE_LIT("10 10 0 0 2 9000 0 0 o 0")
+                          : SLICE_LIT("10 0 10 0 2 9000 0 0 o 0");
+    return l;
+}
+
+static int setup(void **state)
+{
+    static struct world w;
+    const struct door_settings settings = {
+        .partitions = PARTITIONS,
+        .items_max = 16,
+        .fresh_ms = 1000,
+        .silence_ms = SILENCE_MS,
+        .lag_max = LAG_MAX,
+        .seed = 1,
+    };
+    const struct door_look l = look(3);
+
+    w.inflight = inflight_create(8, 1000, on_done, NULL);
+    w.door = door_create(&settings, w.inflight);
+    w.now = (struct door_now){.mono_ms = 100, .log_time_ms = 1000};
+    door_on_kafka(w.door, true);
+    door_on_stream(w.door, 1, true);
+    door_on_look(w.door, &l, (struct slice){NULL, 0}, w.now.mono_ms);
+    *state = &w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    door_destroy(w->door);
+    inflight_destroy(w->inflight);
+    return 0;
+}
+
+static struct door_order order(bool is_keyed)
+{
+    return (struct door_order){
+        .user_id = SLICE_LIT("ann"),
+        .item_id = phone,
+        .order_id = is_keyed ? SLICE_LIT(KEYED) : (struct slice){NULL, 0},
+        .qty = 1,
+        .partition = 1,
+    };
+}
+
+static void learn(struct world *w, int64_t watermark, bool is_available)
+{
+    const struct door_look l = stock(watermark, is_available);
+
+    door_on_look(w->door, &l, phone, w->now.mono_ms);
+}
+
+static struct door_verdict first(struct world *w, bool is_keyed)
+{
+    const struct door_order o = order(is_keyed);
+    struct door_verdict v;
+
+    door_order(w->door, &o, &w->now, &v);
+    return v;
+}
+
+static struct door_verdict second(struct world *w, bool is_keyed, const struct door_look *l)
+{
+    const struct door_order o = order(is_keyed);
+    struct door_verdict v;
+
+    door_on_look(w->door, l, phone, w->now.mono_ms);
+    door_order_looked(w->door, &o, l, &w->now, &v);
+    return v;
+}
+
+static void outcome(struct world *w, int64_t offset)
+{
+    const struct outcome o = {
+        .partition = 1, .offset = offset, .prev = offset - 1, .genesis = LOG_ID};
+
+    assert_true(door_on_outcome(w->door, &o, w->now.mono_ms));
+}
+
+static void unkeyed_of_a_known_item_is_sent_at_once(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(first(w, false).move, DOOR_LOOK); /* the item is not known */
+    learn(w, 3, true);
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+}
+
+static void the_gate_refuses_the_unkeyed(void **state)
+{
+    struct world *w = *state;
+    struct door_verdict v;
+
+    learn(w, 3, false);
+    v = first(w, false);
+    assert_int_equal(v.move, DOOR_REFUSE);
+    assert_int_equal(v.refusal, REFUSAL_SOLD_OUT);
+}
+
+static void keyed_is_looked_up_before_the_gate(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, false);
+    struct door_verdict v;
+
+    learn(w, 3, false);
+    assert_int_equal(first(w, true).move, DOOR_LOOK);
+    l.orders = SLICE_LIT("00000000-0000-8000-8000-0000000000ff phone 1 C 0 0 2 -;" ENTRY);
+    v = second(w, true, &l);
+    assert_int_equal(v.move, DOOR_KNOWN); /* the last unit's owner */
+    assert_int_equal(v.known.state, ORDER_RESERVED);
+    l.orders = (struct slice){NULL, 0};
+    v = second(w, true, &l);
+    assert_int_equal(v.move, DOOR_REFUSE);
+    assert_int_equal(v.refusal, REFUSAL_SOLD_OUT);
+}
+
+static void no_answer_is_never_the_gates_refusal(void **state)
+{
+    struct world *w = *state;
+    const enum door_look_result results[] = {DOOR_LOOK_ABSENT, DOOR_LOOK_FULL,
+                                             DOOR_LOOK_UNANSWERED};
+
+    learn(w, 3, false);
+    for (size_t i = 0; i < 3; i++) {
+        const struct door_look l = {.result = results[i], .partition = 1};
+        const struct door_order o = order(true);
+        struct door_verdict v;
+
+        door_order_looked(w->door, &o, &l, &w->now, &v);
+        assert_int_equal(v.move, DOOR_REFUSE);
+        assert_int_equal(refusal_text(v.refusal)->status, 503);
+        assert_true(v.retry_after_s > 0);
+    }
+}
+
+static void other_content_under_the_same_key(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, true);
+    struct door_order o = order(true);
+    struct door_verdict v;
+
+    l.orders = SLICE_LIT(ENTRY);
+    o.qty = 2;
+    door_order_looked(w->door, &o, &l, &w->now, &v);
+    assert_int_equal(v.refusal, REFUSAL_KEY_REUSED);
+}
+
+static void the_second_goes_with_the_first(void **state)
+{
+    struct world *w = *state;
+    const struct inflight_command cmd = {
+        .order_id = SLICE_LIT(KEYED), .user_id = SLICE_LIT("ann"), .partition = 1, .qty = 1};
+    const inflight_ticket t = inflight_add(w->inflight, 0, &cmd, 1);
+    struct door_order o = order(true);
+    struct door_verdict v = first(w, true);
+
+    assert_int_equal(v.move, DOOR_JOIN);
+    assert_true(v.found.ticket == t);
+    o.qty = 2;
+    door_order(w->door, &o, &w->now, &v);
+    assert_int_equal(v.refusal, REFUSAL_KEY_REUSED);
+    assert_true(inflight_settle(w->inflight, t, INFLIGHT_DELIVERED, 9));
+    v = first(w, true);
+    assert_int_equal(v.move, DOOR_PLACED);
+    assert_int_equal(v.found.offset, 9);
+}
+
+static void it_flew_while_we_looked(void **state)
+{
+    struct world *w = *state;
+    const struct inflight_command cmd = {
+        .order_id = SLICE_LIT(KEYED), .user_id = SLICE_LIT("ann"), .partition = 1, .qty = 1};
+    const struct door_look l = stock(3, false);
+
+    assert_int_equal(first(w, true).move, DOOR_LOOK);
+    assert_true(inflight_add(w->inflight, 0, &cmd, 1) != INFLIGHT_NONE);
+    assert_int_equal(second(w, true, &l).move, DOOR_JOIN);
+}
+
+static void a_redis_that_went_back_proves_nothing(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, false);
+    struct door_verdict v;
+
+    outcome(w, 8);
+    assert_int_equal(door_highest(w->door, 1), 8);
+    l.highest = 8; /* asked when outcome 8 was known; answered as of 3 */
+    v = second(w, true, &l);
+    assert_int_equal(v.refusal, REFUSAL_RECOVERING);
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_RECOVERING);
+    l = stock(8, true);
+    l.highest = 8;
+    assert_int_equal(second(w, true, &l).move, DOOR_SEND);
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_READY);
+}
+
+static void the_line_is_bounded(void **state)
+{
+    struct world *w = *state;
+
+    learn(w, 3, true);
+    door_on_placed(w->door, 1, 3 + LAG_MAX);
+    assert_int_equal(door_lag(w->door, 1), LAG_MAX);
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    door_on_placed(w->door, 1, 4 + LAG_MAX);
+    assert_int_equal(first(w, false).refusal, REFUSAL_LAGGING);
+    door_on_placed(w->door, 1, -1); /* not told */
+    outcome(w, 5);
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    assert_int_equal(door_lag(w->door, 0), 0);
+}
+
+static void not_ready_says_so(void **state)
+{
+    struct world *w = *state;
+    struct door_look absent = {.result = DOOR_LOOK_ABSENT, .partition = 1};
+    struct door_verdict v;
+
+    learn(w, 3, true);
+    door_on_kafka(w->door, false);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+    door_on_kafka(w->door, true);
+    door_on_stream(w->door, 1, false);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+    door_on_stream(w->door, 1, true);
+    door_on_look(w->door, &absent, (struct slice){NULL, 0}, w->now.mono_ms);
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_NO_GENESIS);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+    learn(w, 3, true);
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    w->now.mono_ms += SILENCE_MS + 1;
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_NO_REDIS);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+    learn(w, 3, true);
+    door_on_drain(w->door);
+    assert_int_equal(first(w, false).refusal, REFUSAL_DRAINING);
+    door_command(w->door, 1, w->now.mono_ms, &v);
+    assert_int_equal(v.refusal, REFUSAL_DRAINING);
+}
+
+static void another_log_shuts_the_partition(void **state)
+{
+    struct world *w = *state;
+    const struct outcome o = {
+        .partition = 1, .offset = 5, .genesis = "ffffffffffffffffffffffffffffffff"};
+
+    learn(w, 3, true);
+    assert_false(door_on_outcome(w->door, &o, w->now.mono_ms));
+    assert_int_equal(door_highest(w->door, 1), -1);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+    learn(w, 4, true); /* and it stays so */
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
+}
+
+static void payments_pass_a_long_line(void **state)
+{
+    struct world *w = *state;
+    struct door_verdict v;
+
+    door_on_placed(w->door, 1, 1000);
+    door_command(w->door, 1, w->now.mono_ms, &v);
+    assert_int_equal(v.move, DOOR_SEND);
+}
+
+static void rates(void **state)
+{
+    const struct door_settings settings = {
+        .partitions = 1,
+        .items_max = 16,
+        .rates = {.rates = {[BUCKET_USER] = {1, 2}, [BUCKET_GLOBAL] = {1, 3}}, .keys_max = 64},
+    };
+    struct world *w = *state;
+    struct door *d = door_create(&settings, w->inflight);
+    struct bucket_visit ann = {.keys = {[BUCKET_USER] = SLICE_LIT("ann")}, .is_global = true};
+    struct bucket_visit bob = {.keys = {[BUCKET_USER] = SLICE_LIT("bob")}, .is_global = true};
+    struct door_verdict v;
+
+    assert_true(door_admit(d, &ann, 0, &v));
+    assert_true(door_admit(d, &ann, 0, &v));
+    assert_false(door_admit(d, &ann, 0, &v));
+    assert_int_equal(v.refusal, REFUSAL_RATE_USER);
+    assert_int_equal(refusal_text(v.refusal)->status, 429);
+    assert_true(v.retry_after_s >= 1);
+    assert_true(door_admit(d, &bob, 0, &v));
+    assert_false(door_admit(d, &bob, 0, &v));
+    assert_int_equal(v.refusal, REFUSAL_RATE_GLOBAL);
+    assert_int_equal(refusal_text(v.refusal)->status, 503);
+    door_destroy(d);
+}
+
+static void every_refusal_has_its_words(void **state)
+{
+    (void)state;
+    for (int r = REFUSAL_NONE + 1; r < REFUSAL_COUNT; r++) {
+        const struct refusal_text *text = refusal_text((enum refusal)r);
+
+        assert_in_range(text->status, 400, 504);
+        assert_true(strlen(text->reason) > 0 && strlen(text->title) > 0);
+        assert_true(strlen(text->detail) > 10);
+    }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(unkeyed_of_a_known_item_is_sent_at_once),
+        TEST(the_gate_refuses_the_unkeyed),
+        TEST(keyed_is_looked_up_before_the_gate),
+        TEST(no_answer_is_never_the_gates_refusal),
+        TEST(other_content_under_the_same_key),
+        TEST(the_second_goes_with_the_first),
+        TEST(it_flew_while_we_looked),
+        TEST(a_redis_that_went_back_proves_nothing),
+        TEST(the_line_is_bounded),
+        TEST(not_ready_says_so),
+        TEST(another_log_shuts_the_partition),
+        TEST(payments_pass_a_long_line),
+        TEST(rates),
+        TEST(every_refusal_has_its_words),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
