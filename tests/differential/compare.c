@@ -423,7 +423,9 @@ static void put_hash(const struct script *s, const char *key, struct buf *out)
 {
     redisReply *all = redis_ask(s->redis, "HGETALL %s", key);
 
-    qsort(all->element, all->elements / 2, 2 * sizeof(redisReply *), by_bytes);
+    if (all->elements > 0) {
+        qsort(all->element, all->elements / 2, 2 * sizeof(redisReply *), by_bytes);
+    }
     for (size_t i = 0; i < all->elements; i++) {
         buf_putc(out, '\n');
         buf_put_slice(out, text_of(all->element[i]));
@@ -446,7 +448,9 @@ void compare_snapshot(const struct script *s, struct buf *out)
 {
     redisReply *keys = list_keys(s);
 
-    qsort(keys->element, keys->elements, sizeof(redisReply *), by_bytes);
+    if (keys->elements > 0) { /* hiredis has no array then, which qsort() may not be given */
+        qsort(keys->element, keys->elements, sizeof(redisReply *), by_bytes);
+    }
     buf_clear(out);
     for (size_t i = 0; i < keys->elements; i++) {
         const char *key = keys->element[i]->str;
