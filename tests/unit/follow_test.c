@@ -1,0 +1,468 @@
+/*
+ * Which outcome records a partition applies: in order, once, with overlap by one; and that a missing
+ * record is waited for, looked for, and only then called lost.
+ */
+#include "guardian/follow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char ours[] = "00112233445566778899aabbccddeeff";
+static const char other[] = "ffeeddccbbaa99887766554433221100";
+
+enum {
+    PARTITION = 2,
+    PARTITIONS = 4,
+    PROBE_MS = 1000,
+};
+
+/* The outcome of a command: offset n, chain n + 1000, log time n + 5000. */
+static struct outcome outcome_of(int64_t offset)
+{
+    struct outcome o = {
+        .partition = PARTITION,
+        .offset = offset,
+        .prev = offset - 1,
+        .chain = (uint64_t)offset + 1000,
+        .rules = 1,
+        .log_time = offset + 5000,
+    };
+
+    memcpy(o.genesis, ours, sizeof(ours));
+    return o;
+}
+
+static struct event genesis_event = {.type = EVENT_GENESIS, .partitions = PARTITIONS, .rules = 1};
+
+static struct outcome genesis(void)
+{
+    struct outcome o = outcome_of(0);
+
+    o.events = &genesis_event;
+    o.n_events = 1;
+    return o;
+}
+
+/* What MySQL says after that outcome was applied, read at `read_at` of the topic. */
+static struct progress progress_of(int64_t offset, int64_t read_at)
+{
+    struct progress p = {
+        .position = offset,
+        .chain = (uint64_t)offset + 1000,
+        .partitions = PARTITIONS,
+        .rules = 1,
+        .log_time = offset + 5000,
+        .outcomes_offset = read_at,
+    };
+
+    memcpy(p.genesis, ours, sizeof(ours));
+    return p;
+}
+
+static enum follow_verdict give_action(struct follow *f, struct outcome o, int64_t read_at,
+                                       enum follow_action wanted)
+{
+    enum follow_action action;
+    enum follow_verdict verdict = follow_record(f, &o, read_at, 0, &action);
+
+    assert_int_equal(action, wanted);
+    return verdict;
+}
+
+static enum follow_verdict give(struct follow *f, struct outcome o, int64_t read_at)
+{
+    return give_action(f, o, read_at, FOLLOW_NOTHING);
+}
+
+/* A fresh partition, at its first outcome. */
+static struct follow fresh(void)
+{
+    struct follow f;
+    struct progress none = PROGRESS_NONE;
+
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &none, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+    return f;
+}
+
+/* One that has applied up to offset 9, read at 19, and has just met that record again. */
+static struct follow at_nine(void)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), 19);
+    assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+    return f;
+}
+
+static void applies_in_order(void **state)
+{
+    struct follow f = fresh();
+
+    (void)state;
+    assert_int_equal(give(&f, genesis(), 0), FOLLOW_APPLY);
+    assert_string_equal(f.head.genesis, ours);
+    assert_int_equal(f.head.partitions, PARTITIONS);
+    assert_int_equal(give(&f, outcome_of(1), 1), FOLLOW_APPLY);
+    assert_int_equal(give(&f, outcome_of(2), 2), FOLLOW_APPLY);
+    assert_int_equal(f.head.position, 2);
+    assert_int_equal(f.head.outcomes_offset, 2);
+}
+
+static void drops_the_older_and_does_not_apply_the_later(void **state)
+{
+    struct follow f = at_nine();
+
+    (void)state;
+    assert_int_equal(give(&f, outcome_of(3), 20), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(11), 21), FOLLOW_LATER);
+    assert_int_equal(give(&f, outcome_of(10), 22), FOLLOW_APPLY);
+    assert_int_equal(give(&f, outcome_of(11), 23), FOLLOW_APPLY);
+    assert_int_equal(give(&f, outcome_of(11), 24), FOLLOW_DROP);
+}
+
+static void a_command_may_leave_a_hole_in_the_offsets(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome o = outcome_of(14);
+
+    (void)state;
+    o.prev = 9;
+    assert_int_equal(give(&f, o, 20), FOLLOW_APPLY);
+}
+
+static void overlaps_by_one(void **state)
+{
+    struct follow f = at_nine();
+
+    (void)state;
+    assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_APPLY);
+}
+
+static void reads_from_the_start_when_the_overlap_is_not_there(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(give_action(&f, outcome_of(7), 19, FOLLOW_SEEK), FOLLOW_DROP);
+    assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+    for (int64_t i = 0; i <= 9; i++) {
+        assert_int_equal(give(&f, i == 0 ? genesis() : outcome_of(i), i), FOLLOW_DROP);
+    }
+    assert_int_equal(give(&f, outcome_of(10), 10), FOLLOW_APPLY);
+}
+
+static void reads_from_the_start_when_the_topic_was_trimmed(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_out_of_range(&f, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+    assert_int_equal(give(&f, outcome_of(10), 30), FOLLOW_APPLY);
+}
+
+static void a_stale_record_from_before_the_seek_is_no_overlap(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(give(&f, outcome_of(4), 5), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_APPLY);
+}
+
+static void halts(struct follow *f, struct outcome o)
+{
+    assert_int_not_equal(give_action(f, o, 20, FOLLOW_HALT), FOLLOW_APPLY);
+    assert_true(follow_is_halted(f));
+    assert_true(strlen(follow_why(f)) > 0);
+    /* For ever, and told once. */
+    assert_int_not_equal(give(f, outcome_of(10), 21), FOLLOW_APPLY);
+    follow_reset(f);
+    assert_true(follow_is_halted(f));
+}
+
+static void halts_on_another_log(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome o = outcome_of(10);
+
+    (void)state;
+    memcpy(o.genesis, other, sizeof(other));
+    halts(&f, o);
+}
+
+static void halts_on_another_history(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 20);
+    struct outcome o = outcome_of(9);
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    o.chain++;
+    halts(&f, o);
+}
+
+static void halts_on_a_first_record_that_is_no_genesis(void **state)
+{
+    struct follow f = fresh();
+
+    (void)state;
+    halts(&f, outcome_of(0));
+}
+
+static void halts_on_a_genesis_for_other_partitions(void **state)
+{
+    struct follow f = fresh();
+    struct event e = genesis_event;
+    struct outcome o = genesis();
+
+    (void)state;
+    e.partitions = PARTITIONS + 1;
+    o.events = &e;
+    halts(&f, o);
+}
+
+static void halts_when_log_time_goes_back(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome o = outcome_of(10);
+
+    (void)state;
+    o.log_time = 5008;
+    halts(&f, o);
+}
+
+static void halts_when_rules_change_without_a_command(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome o = outcome_of(10);
+
+    (void)state;
+    o.rules = 2;
+    halts(&f, o);
+}
+
+static void applies_the_change_of_rules_and_halts_after_it(void **state)
+{
+    struct follow f = at_nine();
+    struct event e = {.type = EVENT_RULES, .rules = 2};
+    struct outcome o = outcome_of(10);
+    struct outcome next = outcome_of(11);
+
+    (void)state;
+    o.rules = 2;
+    o.events = &e;
+    o.n_events = 1;
+    assert_int_equal(give(&f, o, 20), FOLLOW_APPLY);
+    next.rules = 2;
+    halts(&f, next);
+}
+
+static void does_not_start_on_rules_it_lacks(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    nine.rules = 2;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_HALT);
+}
+
+static void passes_over_what_is_no_outcome_of_its_partition(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome o = outcome_of(10);
+
+    (void)state;
+    o.partition = PARTITION + 1;
+    assert_int_equal(give(&f, o, 20), FOLLOW_FOREIGN);
+    assert_int_equal(follow_garbage(&f, 21, 0), FOLLOW_NOTHING);
+    assert_int_equal(give(&f, outcome_of(10), 22), FOLLOW_APPLY);
+}
+
+static void starts_over_after_a_reset(void **state)
+{
+    struct follow f = at_nine();
+    struct progress twelve = progress_of(12, 40);
+
+    (void)state;
+    follow_reset(&f);
+    assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_DROP);
+    assert_int_equal(follow_loaded(&f, &twelve, 0), FOLLOW_SEEK);
+    assert_int_equal(give(&f, outcome_of(12), 40), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(13), 41), FOLLOW_APPLY);
+}
+
+/* Lost outcomes. */
+
+static struct follow_probe probe_of(int64_t watermark, int64_t first_prev, int64_t end)
+{
+    struct follow_probe p = {
+        .is_known = true,
+        .watermark = watermark,
+        .has_outbox = first_prev >= -1,
+        .first_prev = first_prev,
+        .topic_end = end,
+    };
+
+    memcpy(p.genesis, ours, sizeof(ours));
+    return p;
+}
+
+enum { NO_OUTBOX = -9 };
+
+static void asks_redis_when_nothing_comes(void **state)
+{
+    struct follow f = at_nine();
+
+    (void)state;
+    assert_int_equal(follow_tick(&f, PROBE_MS - 1), FOLLOW_NOTHING);
+    assert_int_equal(follow_tick(&f, PROBE_MS), FOLLOW_PROBE);
+    assert_int_equal(follow_tick(&f, PROBE_MS + 1), FOLLOW_NOTHING);
+    assert_int_equal(follow_tick(&f, 2 * PROBE_MS), FOLLOW_PROBE);
+}
+
+static void waits_for_what_will_still_come(void **state)
+{
+    struct follow f = at_nine();
+    struct follow_probe unknown = {0};
+    struct follow_probe level = probe_of(9, NO_OUTBOX, 20);
+    struct follow_probe behind = probe_of(5, NO_OUTBOX, 20);
+    struct follow_probe in_outbox = probe_of(12, 9, 20);
+    struct follow_probe unread = probe_of(12, NO_OUTBOX, 22);
+    struct follow_probe foreign = probe_of(12, NO_OUTBOX, 20);
+
+    (void)state;
+    memcpy(foreign.genesis, other, sizeof(other));
+    assert_int_equal(follow_probed(&f, &unknown, 0), FOLLOW_NOTHING);
+    assert_int_equal(follow_probed(&f, &level, 0), FOLLOW_NOTHING);
+    assert_int_equal(follow_probed(&f, &behind, 0), FOLLOW_NOTHING);
+    assert_int_equal(follow_probed(&f, &in_outbox, 0), FOLLOW_NOTHING);
+    assert_int_equal(follow_probed(&f, &unread, 0), FOLLOW_NOTHING);
+    assert_int_equal(follow_probed(&f, &foreign, 0), FOLLOW_NOTHING);
+    assert_false(follow_is_halted(&f));
+}
+
+static struct follow scanning(void)
+{
+    struct follow f = at_nine();
+    struct follow_probe lost = probe_of(12, 10, 22);
+
+    assert_int_equal(give(&f, outcome_of(11), 20), FOLLOW_LATER);
+    assert_int_equal(give(&f, outcome_of(12), 21), FOLLOW_LATER);
+    assert_int_equal(follow_tick(&f, PROBE_MS), FOLLOW_PROBE);
+    assert_int_equal(follow_probed(&f, &lost, PROBE_MS), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+    return f;
+}
+
+static void halts_when_the_whole_topic_lacks_it(void **state)
+{
+    struct follow f = scanning();
+
+    (void)state;
+    for (int64_t i = 0; i < 21; i++) {
+        assert_int_not_equal(give(&f, i == 0 ? genesis() : outcome_of(i < 10 ? i : 9), i),
+                             FOLLOW_APPLY);
+    }
+    assert_int_equal(give_action(&f, outcome_of(12), 21, FOLLOW_HALT), FOLLOW_LATER);
+    assert_non_null(strstr(follow_why(&f), "lost"));
+}
+
+static void goes_on_when_the_scan_finds_it(void **state)
+{
+    struct follow f = scanning();
+
+    (void)state;
+    assert_int_equal(give(&f, outcome_of(9), 0), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(10), 1), FOLLOW_APPLY);
+    assert_int_equal(give(&f, outcome_of(12), 21), FOLLOW_LATER);
+    assert_false(follow_is_halted(&f));
+}
+
+static void a_stale_record_ends_no_scan(void **state)
+{
+    struct follow f = scanning();
+
+    (void)state;
+    assert_int_equal(give(&f, outcome_of(12), 21), FOLLOW_LATER);
+    assert_false(follow_is_halted(&f));
+}
+
+static void halts_on_an_empty_topic_that_should_not_be(void **state)
+{
+    struct follow f = fresh();
+    struct follow_probe lost = probe_of(12, NO_OUTBOX, 0);
+
+    (void)state;
+    assert_int_equal(follow_tick(&f, PROBE_MS), FOLLOW_PROBE);
+    assert_int_equal(follow_probed(&f, &lost, PROBE_MS), FOLLOW_HALT);
+}
+
+static void repeats_a_seek_that_was_lost(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_tick(&f, 100), FOLLOW_NOTHING);
+    assert_int_equal(follow_tick(&f, 60000), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), 19);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(applies_in_order),
+        cmocka_unit_test(drops_the_older_and_does_not_apply_the_later),
+        cmocka_unit_test(a_command_may_leave_a_hole_in_the_offsets),
+        cmocka_unit_test(overlaps_by_one),
+        cmocka_unit_test(reads_from_the_start_when_the_overlap_is_not_there),
+        cmocka_unit_test(reads_from_the_start_when_the_topic_was_trimmed),
+        cmocka_unit_test(a_stale_record_from_before_the_seek_is_no_overlap),
+        cmocka_unit_test(halts_on_another_log),
+        cmocka_unit_test(halts_on_another_history),
+        cmocka_unit_test(halts_on_a_first_record_that_is_no_genesis),
+        cmocka_unit_test(halts_on_a_genesis_for_other_partitions),
+        cmocka_unit_test(halts_when_log_time_goes_back),
+        cmocka_unit_test(halts_when_rules_change_without_a_command),
+        cmocka_unit_test(applies_the_change_of_rules_and_halts_after_it),
+        cmocka_unit_test(does_not_start_on_rules_it_lacks),
+        cmocka_unit_test(passes_over_what_is_no_outcome_of_its_partition),
+        cmocka_unit_test(starts_over_after_a_reset),
+        cmocka_unit_test(asks_redis_when_nothing_comes),
+        cmocka_unit_test(waits_for_what_will_still_come),
+        cmocka_unit_test(halts_when_the_whole_topic_lacks_it),
+        cmocka_unit_test(goes_on_when_the_scan_finds_it),
+        cmocka_unit_test(a_stale_record_ends_no_scan),
+        cmocka_unit_test(halts_on_an_empty_topic_that_should_not_be),
+        cmocka_unit_test(repeats_a_seek_that_was_lost),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

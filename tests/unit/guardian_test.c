@@ -1,0 +1,173 @@
+/*
+ * The small decisions of the guardian: how many writers, what an error of MySQL means, where a
+ * migration's statements end, which status a report has.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guardian/db.h"
+#include "guardian/failpoint.h"
+#include "guardian/migrate.h"
+#include "guardian/pool.h"
+#include "guardian/proof.h"
+#include "guardian/report.h"
+
+static size_t size_of(size_t threads, size_t idle, size_t queued, int64_t half_idle_ms)
+{
+    struct pool_load load = {
+        .threads = threads,
+        .threads_max = 8,
+        .idle = idle,
+        .queued = queued,
+        .half_idle_ms = half_idle_ms,
+    };
+
+    return pool_size(&load);
+}
+
+static void the_pool_grows_with_the_backlog(void **state)
+{
+    (void)state;
+    assert_int_equal(size_of(4, 0, 8, 0), 4);
+    assert_int_equal(size_of(4, 0, 9, 0), 5);
+    assert_int_equal(size_of(4, 1, 9, 0), 4);
+    assert_int_equal(size_of(8, 0, 100, 0), 8);
+}
+
+static void the_pool_shrinks_when_half_of_it_is_idle_for_long(void **state)
+{
+    (void)state;
+    assert_int_equal(size_of(6, 3, 0, 29999), 6);
+    assert_int_equal(size_of(6, 3, 0, 30000), 5);
+    assert_int_equal(size_of(4, 4, 0, 3600000), 4);
+}
+
+static void errors_of_mysql_are_waited_for_or_halt(void **state)
+{
+    static const unsigned passing[] = {1205, 1213, 2002, 2003, 2006, 2013, 1040, 1203,
+                                       1129, 1290, 1836, 1021, 1114, 1053, 1927, 1317};
+    static const unsigned fatal[] = {1062, 1264, 1406, 1366, 1048, 1146, 1054, 1064, 3819, 4025};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        assert_int_equal(db_classify(passing[i]), ERR_RETRY);
+    }
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++) {
+        assert_int_equal(db_classify(fatal[i]), ERR_FATAL);
+    }
+}
+
+static void next_is(struct slice *sql, const char *wanted)
+{
+    struct slice got = migrate_next_statement(sql);
+
+    if (wanted == NULL) {
+        assert_null(got.ptr);
+        return;
+    }
+    assert_int_equal(got.len, strlen(wanted));
+    assert_memory_equal(got.ptr, wanted, got.len);
+}
+
+static void a_migration_is_cut_into_statements(void **state)
+{
+    struct slice sql = SLICE_LIT("-- A comment; it ends nothing;\n"
+                                 "\n"
+                                 "CREATE TABLE a (x INT, -- one; two\n"
+                                 "  y INT);\n"
+                                 "-- Another.\n"
+                                 "DROP TABLE b;\n\n");
+    struct slice empty = SLICE_LIT(" \n-- nothing\n");
+    struct slice last = SLICE_LIT("DROP TABLE c;");
+
+    (void)state;
+    next_is(&sql, "CREATE TABLE a (x INT, -- one; two\n  y INT)");
+    next_is(&sql, "DROP TABLE b");
+    next_is(&sql, NULL);
+    next_is(&empty, NULL);
+    next_is(&last, "DROP TABLE c");
+    next_is(&last, NULL);
+}
+
+static void the_worst_is_the_status_of_a_report(void **state)
+{
+    struct report *r = calloc(1, sizeof(*r));
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 100000);
+    assert_int_equal(report_status(r), REPORT_CLEAN);
+    report_difference(r, "a %s", "\"b\"");
+    assert_int_equal(report_status(r), REPORT_DIFFERENT);
+    report_unchecked(r, "c");
+    assert_int_equal(report_status(r), REPORT_UNCHECKED);
+    report_json(&r->differences, &out);
+    assert_string_equal(out.ptr, "[\"a \\\"b\\\"\"]");
+    for (int i = 0; i < REPORT_KEPT + 5; i++) {
+        report_difference(r, "%d", i);
+    }
+    buf_clear(&out);
+    report_text(&r->differences, "differs", &out);
+    assert_non_null(strstr(out.ptr, "differs: 998\n"));
+    assert_null(strstr(out.ptr, "differs: 999\n"));
+    assert_non_null(strstr(out.ptr, "differs: and 6 more\n"));
+    buf_fini(&out);
+    report_fini(r);
+    free(r);
+}
+
+static void a_proof_adds_up_each_source(void **state)
+{
+    struct proof p;
+    struct buf out;
+
+    (void)state;
+    proof_init(&p, 2);
+    buf_init(&out, 10000);
+    assert_true(proof_add(&p, PROOF_REDIS, SLICE_LIT("b"), SLICE_LIT("7 1 2 4 1 9 0 0 o 0")));
+    assert_true(proof_add(&p, PROOF_LOG, SLICE_LIT("a"), SLICE_LIT("5 5 0 0 1 9 0 0 c 0")));
+    assert_true(proof_add(&p, PROOF_LOG, SLICE_LIT("b"), SLICE_LIT("7 1 2 4 1 9 0 0 o 0")));
+    assert_false(proof_add(&p, PROOF_LOG, SLICE_LIT("b"), SLICE_LIT("7 1 2")));
+    p.positions[PROOF_LOG][1] = 41;
+    proof_json(&p, &out);
+    assert_non_null(strstr(out.ptr, "\"log\":{\"total\":12,\"available\":6,\"held\":2,\"sold\":4,"
+                                    "\"positions\":{\"0\":-1,\"1\":41}}"));
+    assert_non_null(strstr(out.ptr, "\"items\":{\"a\":{\"redis\":null,\"mysql\":null,"
+                                    "\"log\":{\"total\":5,"));
+    proof_fini(&p);
+    buf_fini(&out);
+}
+
+static void a_failpoint_hits_once(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("SECKILL_FAILPOINT", "here:2", 1), 0);
+    failpoint_init();
+    assert_false(failpoint_hit("elsewhere"));
+    assert_false(failpoint_hit("here"));
+    assert_true(failpoint_hit("here"));
+    assert_false(failpoint_hit("here"));
+    assert_int_equal(unsetenv("SECKILL_FAILPOINT"), 0);
+    failpoint_init();
+    assert_false(failpoint_hit("here"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_pool_grows_with_the_backlog),
+        cmocka_unit_test(the_pool_shrinks_when_half_of_it_is_idle_for_long),
+        cmocka_unit_test(errors_of_mysql_are_waited_for_or_halt),
+        cmocka_unit_test(a_migration_is_cut_into_statements),
+        cmocka_unit_test(the_worst_is_the_status_of_a_report),
+        cmocka_unit_test(a_proof_adds_up_each_source),
+        cmocka_unit_test(a_failpoint_hits_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,136 @@
+/*
+ * What a mark told about Redis, against what MySQL has: every difference is found and named.
+ */
+#include "guardian/mark.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ITEM(id, t, a, h, s)                                                                       \
+    {                                                                                              \
+        .item_id = {.s = id, .len = sizeof(id) - 1}, .total = (t), .available = (a), .held = (h),  \
+        .sold = (s)                                                                                \
+    }
+#define ROW(id, t, a, h, s)                                                                        \
+    {                                                                                              \
+        .item_id = {.s = id, .len = sizeof(id) - 1}, .row = {t, a, h, s}, .ledger = {t, a, h, s},  \
+        .held = (h), .sold = (s)                                                                   \
+    }
+
+struct fixture {
+    struct event_item redis[2];
+    struct mark_item mysql[2];
+    struct ledger_mark mark;
+    struct mark_record record;
+    char text[2000];
+    struct buf detail;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    *f = (struct fixture){
+        .redis = {ITEM("chair", 10, 5, 3, 2), ITEM("phone", 7, 0, 0, 7)},
+        .mysql = {ROW("chair", 10, 5, 3, 2), ROW("phone", 7, 0, 0, 7)},
+    };
+    f->mark = (struct ledger_mark){.orders = 9, .payments = 4, .n_items = 2, .items = f->redis};
+    f->record = (struct mark_record){.orders = 9, .payments = 4, .n_items = 2, .items = f->mysql};
+    buf_init_fixed(&f->detail, f->text, sizeof(f->text));
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    free(*state);
+    return 0;
+}
+
+static void finds(struct fixture *f, size_t n, const char *line)
+{
+    assert_int_equal(mark_compare(&f->mark, &f->record, &f->detail), n);
+    assert_true(buf_ok(&f->detail));
+    if (n > 0) {
+        assert_non_null(strstr(f->text, line));
+    }
+}
+
+static void equal_sides_are_clean(void **state)
+{
+    finds(*state, 0, NULL);
+}
+
+static void a_counter_differs(void **state)
+{
+    struct fixture *f = *state;
+
+    f->redis[0].held = 4;
+    finds(f, 1, "chair: held: redis 4, mysql 3\n");
+}
+
+static void the_number_of_orders_differs(void **state)
+{
+    struct fixture *f = *state;
+
+    f->record.orders = 8;
+    finds(f, 1, "orders: remembered: redis 9, mysql 8\n");
+}
+
+static void the_number_of_payments_differs(void **state)
+{
+    struct fixture *f = *state;
+
+    f->record.payments = 5;
+    finds(f, 1, "payments: answered: redis 4, mysql 5\n");
+}
+
+static void the_ledger_does_not_add_up(void **state)
+{
+    struct fixture *f = *state;
+
+    f->mysql[1].ledger.sold = 6;
+    f->mysql[1].ledger.available = 1;
+    finds(f, 2, "phone: mysql: items 7, sold in stock_ledger 6\n");
+}
+
+static void the_orders_do_not_add_up(void **state)
+{
+    struct fixture *f = *state;
+
+    f->mysql[0].held = 2;
+    finds(f, 1, "chair: mysql: items 3, held in orders 2\n");
+    assert_int_equal(mark_compare_within(&f->record, &f->detail), 1);
+}
+
+static void one_side_lacks_an_item(void **state)
+{
+    struct fixture *f = *state;
+
+    f->mark.n_items = 1;
+    finds(f, 1, "phone: redis lacks the item\n");
+    buf_clear(&f->detail);
+    f->mark.n_items = 2;
+    f->record.n_items = 1;
+    f->record.items = f->mysql + 1;
+    finds(f, 1, "chair: mysql lacks the item\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(equal_sides_are_clean),        TEST(a_counter_differs),
+        TEST(the_number_of_orders_differs), TEST(the_number_of_payments_differs),
+        TEST(the_ledger_does_not_add_up),   TEST(the_orders_do_not_add_up),
+        TEST(one_side_lacks_an_item),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
