@@ -11,15 +11,15 @@
 
 #include <cmocka.h>
 
-#define ITEM(id, t, a, h, s)                                                                       \
+#define ITEM(id, t, a, h, sale)                                                                    \
     {                                                                                              \
         .item_id = {.s = id, .len = sizeof(id) - 1}, .total = (t), .available = (a), .held = (h),  \
-        .sold = (s)                                                                                \
+        .sold = (sale)                                                                             \
     }
-#define ROW(id, t, a, h, s)                                                                        \
+#define ROW(id, t, a, h, sale)                                                                     \
     {                                                                                              \
-        .item_id = {.s = id, .len = sizeof(id) - 1}, .row = {t, a, h, s}, .ledger = {t, a, h, s},  \
-        .held = (h), .sold = (s)                                                                   \
+        .item_id = {.s = id, .len = sizeof(id) - 1}, .row = {t, a, h, sale},                       \
+        .ledger = {t, a, h, sale}, .held = (h), .sold = (sale)                                     \
     }
 
 struct fixture {
