@@ -450,6 +450,22 @@ def test_broker_killed_and_back(world, stack):
     finish(w)
 
 
+def test_outcomes_refused_by_the_broker(world):
+    """Failed reports: the producer is made anew, and everything unacknowledged is sent again in order."""
+    w = world
+    items = open_all(w)
+    m = w.matcher().ready()
+    with Feed(w, items, 0.02) as feed:
+        feed_until(w, feed, 300)
+        w.configure(w.outcomes, "max.message.bytes", 300)
+        wait_until(lambda: len(m.lines("publish.renewed")) >= 2, 30, "two new producers")
+        w.configure(w.outcomes, "max.message.bytes", 1000000)
+        feed_until(w, feed, 300)
+    w.applied()
+    assert m.metrics()["seckill_matcher_producer_renewals_total"] >= 2
+    finish(w)
+
+
 def make_again(w, partitions=None, log_append_time=True):
     w.delete_topic(w.orders)
     config = {"message.timestamp.type": "LogAppendTime" if log_append_time else "CreateTime"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from lib.stack import BIN, clean_environ
 from lib.wait import wait_until
@@ -139,6 +139,14 @@ class World:
             NewTopic(t, self.partitions, 1, config=config) for t in (self.orders, self.outcomes, self.dead)
         ]
         for future in admin.create_topics(topics).values():
+            future.result(timeout=30)
+
+    def configure(self, topic, name, value):
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        # It sets all that a topic has, so what it was made with is said again.
+        config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", name: str(value)}
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=config)
+        for future in admin.alter_configs([resource]).values():
             future.result(timeout=30)
 
     def delete_topic(self, topic):
