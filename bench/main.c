@@ -120,6 +120,7 @@ static int run(const struct settings *s)
                               .spread_ms = s->spread_ms,
                               .patience_ms = s->patience_ms,
                               .seed = (uint64_t)s->seed,
+                              .run = (unsigned)clock_wall_ms(),
                               .progress = isatty(STDERR_FILENO)};
     struct storm_result *storm = calloc(1, sizeof(*storm));
     struct record_check record;
@@ -144,7 +145,7 @@ static int run(const struct settings *s)
         log_error("record.unread", LOG_ERR(&err));
         goto out;
     }
-    report = report_make(storm, &record, &cpu, proof, s->item);
+    report = report_make(storm, &record, &cpu, proof, &plan);
     report_print(report);
     if (write_report(report, s->report) && json_is_true(json_object_get(report, "ok"))) {
         code = 0;

@@ -64,11 +64,6 @@ static json_t *latency(const struct histogram *h)
                      (double)histogram_max(h) / 1000);
 }
 
-static json_int_t per_second(uint64_t n, int64_t first_us, int64_t last_us)
-{
-    return last_us > first_us ? (json_int_t)((double)n * 1e6 / (double)(last_us - first_us)) : 0;
-}
-
 static json_int_t number(const json_t *object, const char *name)
 {
     return json_integer_value(json_object_get(object, name));
@@ -97,15 +92,18 @@ static bool proof_holds(const json_t *proof, json_int_t *oversold)
 }
 
 json_t *report_make(const struct storm_result *storm, const struct record_check *record,
-                    const struct report_cpu *cpu, json_t *proof, const char *item_id)
+                    const struct report_cpu *cpu, json_t *proof, const struct storm_plan *plan)
 {
     json_int_t oversold = 0;
     bool holds = proof != NULL && proof_holds(proof, &oversold);
-    json_int_t total = number(json_object_get(proof, "log"), "total");
+    uint64_t spread_ms = (uint64_t)plan->spread_ms;
+    const json_t *item_in_log =
+        json_object_get(json_object_get(json_object_get(proof, "items"), plan->item_id), "log");
+    json_int_t total = number(item_in_log, "total");
     json_int_t resold =
         (json_int_t)record->reserved > total ? (json_int_t)record->reserved - total : 0;
     json_t *report = json_pack(
-        "{s:s,s:I,s:I,s:I,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "item_id", item_id, "requests",
+        "{s:s,s:I,s:I,s:I,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "item_id", plan->item_id, "requests",
         (json_int_t)storm->requests, "accepted", (json_int_t)storm->accepted, "reserved",
         (json_int_t)record->reserved, "rejected", tally(&storm->rejected), "refused",
         tally(&storm->refused), "paid", (json_int_t)record->paid, "cancelled",
@@ -120,12 +118,10 @@ json_t *report_make(const struct storm_result *storm, const struct record_check 
         }
     }
     json_object_set_new(report, "connections", json_integer((json_int_t)storm->connected));
-    json_object_set_new(
-        report, "accepted_per_s",
-        json_integer(per_second(storm->accepted, storm->first_accept_us, storm->last_accept_us)));
-    json_object_set_new(
-        report, "decided_per_s",
-        json_integer(per_second(storm->decided, storm->first_decide_us, storm->last_decide_us)));
+    json_object_set_new(report, "accepted_per_s",
+                        json_integer((json_int_t)(storm->accepted_in_time * 1000 / spread_ms)));
+    json_object_set_new(report, "decided_per_s",
+                        json_integer((json_int_t)(storm->decided_in_time * 1000 / spread_ms)));
     json_object_set_new(report, "latency_ms",
                         json_pack("{s:o,s:o}", "accepted", latency(&storm->to_accepted), "decided",
                                   latency(&storm->to_decided)));

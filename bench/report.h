@@ -24,7 +24,7 @@ void report_cpu_read(double out[6]);
  * NULL when there was none).  The caller owns the object; its member `ok` says whether all holds.
  */
 json_t *report_make(const struct storm_result *storm, const struct record_check *record,
-                    const struct report_cpu *cpu, json_t *proof, const char *item_id);
+                    const struct report_cpu *cpu, json_t *proof, const struct storm_plan *plan);
 
 void report_print(const json_t *report);
 

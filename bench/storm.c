@@ -146,12 +146,10 @@ static void go(struct shopper *s, enum step step, int64_t ms)
     later(s, ms);
 }
 
-static void note_time(int64_t *first, int64_t *last, int64_t now_us)
+/* Whether the crowd is still arriving: rates count what happens until then. */
+static bool in_time(const struct crowd *crowd)
 {
-    if (*first == 0) {
-        *first = now_us;
-    }
-    *last = now_us;
+    return clock_mono_us() <= crowd->start_us + crowd->plan->spread_ms * 1000;
 }
 
 static void note_accepted(struct shopper *s)
@@ -162,18 +160,17 @@ static void note_accepted(struct shopper *s)
     if (!o->accepted) {
         o->accepted = true;
         r->accepted++;
-        note_time(&r->first_accept_us, &r->last_accept_us, clock_mono_us());
+        r->accepted_in_time += in_time(s->crowd);
     }
 }
 
 static void note_decided(struct shopper *s)
 {
     struct storm_result *r = s->crowd->result;
-    int64_t now_us = clock_mono_us();
 
     r->decided++;
-    note_time(&r->first_decide_us, &r->last_decide_us, now_us);
-    histogram_add(&r->to_decided, now_us - s->since_us);
+    r->decided_in_time += in_time(s->crowd);
+    histogram_add(&r->to_decided, clock_mono_us() - s->since_us);
 }
 
 /* Notes an order_id; two different ones for one key contradict each other. */
@@ -480,7 +477,8 @@ static void send_step(struct shopper *s)
     char body[100];
 
     if (pays) {
-        (void)snprintf(o->payment_id, sizeof(o->payment_id), "pay-%zu-%d", s->number, s->key);
+        (void)snprintf(o->payment_id, sizeof(o->payment_id), "pay-%x-%zu-%d", s->crowd->plan->run,
+                       s->number, s->key);
         (void)snprintf(body, sizeof(body), "{\"payment_id\":\"%s\"}", o->payment_id);
     }
     (void)snprintf(

@@ -53,6 +53,7 @@ struct storm_plan {
     int64_t spread_ms;   /* arrivals */
     int64_t patience_ms; /* everybody goes home after this */
     uint64_t seed;
+    unsigned run;  /* stands in payment ids: one of them is answered once in a log's life */
     bool progress; /* a line on stderr that moves */
 };
 
@@ -61,7 +62,7 @@ struct storm_result {
     struct storm_tally rejected; /* decisions of the sale */
     struct storm_tally refused;  /* at the door: ours and theirs */
     struct histogram to_accepted, to_decided;
-    int64_t first_accept_us, last_accept_us, first_decide_us, last_decide_us;
+    uint64_t accepted_in_time, decided_in_time; /* while the crowd was arriving */
     size_t n_orders;
     struct storm_order *orders; /* owned; freed by storm_fini() */
     size_t connected;           /* most connections open at once */

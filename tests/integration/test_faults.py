@@ -84,8 +84,10 @@ def test_two_matchers_one_stopped_past_its_session(system, storm):
     storm.in_the_middle()
     pid = int(system.env["MATCHER_PID"])
     os.kill(pid, signal.SIGSTOP)
-    report = storm.end()  # the session ends after 10 s, the other one takes over
-    os.kill(pid, signal.SIGCONT)
+    try:
+        report = storm.end()  # the session ends after 10 s, the other one takes over
+    finally:
+        os.kill(pid, signal.SIGCONT)
     assert report["paid"] > 0
     item = system.open(stock=1)
     system.shopper().reserve(item)
