@@ -179,7 +179,16 @@ static bool refuse_unready(struct door *d, int partition, int64_t now_ms,
     return false;
 }
 
-/* The same order in flight or placed: the second request goes with the first. */
+/* Up to which offset everything is known to be decided. */
+static int64_t decided_to(const struct partition *p)
+{
+    return p->highest > p->watermark ? p->highest : p->watermark;
+}
+
+/*
+ * The same order in flight or placed: the second request goes with the first.  One that should be
+ * decided, but whose decision we missed, is looked up like any other.
+ */
 static bool goes_with_first(struct door *d, const struct door_order *order,
                             struct door_verdict *verdict)
 {
@@ -191,6 +200,9 @@ static bool goes_with_first(struct door *d, const struct door_order *order,
     if (found.qty != order->qty) {
         door_refuse(d, REFUSAL_KEY_REUSED, verdict);
         return true;
+    }
+    if (found.offset >= 0 && found.offset <= decided_to(partition_of(d, order->partition))) {
+        return false;
     }
     *verdict = (struct door_verdict){
         .move = found.ticket == INFLIGHT_NONE ? DOOR_PLACED : DOOR_JOIN,
@@ -409,7 +421,7 @@ int64_t door_highest(const struct door *d, int partition)
 int64_t door_lag(const struct door *d, int partition)
 {
     const struct partition *p = partition_of(d, partition);
-    const int64_t decided = p->highest > p->watermark ? p->highest : p->watermark;
+    const int64_t decided = decided_to(p);
 
     return p->placed > decided ? p->placed - decided : 0;
 }

@@ -19,7 +19,7 @@
 
 enum {
     CHECK_MS = 5000,      /* for the topics to answer, per attempt */
-    READY_POLL_MS = 20,   /* how often the start looks whether it is over */
+    POLL_MS = 20,         /* how often the start looks whether it is over */
     WAIT_GRACE_MS = 2000, /* of a drain: so long may waiting requests still wait */
     KAFKA_END_MS = 3000,  /* for the Kafka clients' threads to end */
 };
@@ -35,14 +35,16 @@ struct program {
     struct jwt *jwt;
     struct routes *routes;
     struct http *http;
-    struct event *ready;
+    struct event *poll;
+    bool is_drained;
 };
 
+/* Every client is answered; what was taken and is not settled yet still gets its time. */
 static void on_drained(void *arg)
 {
     struct program *p = arg;
 
-    daemon_leave(p->daemon, DAEMON_EXIT_OK);
+    p->is_drained = true;
 }
 
 static void on_drain(const char *why, void *arg)
@@ -54,7 +56,7 @@ static void on_drain(const char *why, void *arg)
     http_drain(p->http, p->settings.drain_ms, on_drained, p);
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *arg)
+static void on_poll(evutil_socket_t fd, short what, void *arg)
 {
     struct program *p = arg;
 
@@ -62,9 +64,9 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (calls_has_been_ready(p->calls)) {
         daemon_ready(p->daemon);
-        if (event_del(p->ready) != 0) {
-            log_warn("program.timer_stuck");
-        }
+    }
+    if (p->is_drained && calls_pending(p->calls) == 0) {
+        daemon_leave(p->daemon, DAEMON_EXIT_OK);
     }
 }
 
@@ -83,7 +85,7 @@ static bool check_topics(struct program *p, struct err *err)
 
 static bool start(struct program *p, struct err *err)
 {
-    const struct timeval poll = {0, READY_POLL_MS * (suseconds_t)1000};
+    const struct timeval every = {0, POLL_MS * (suseconds_t)1000};
     struct calls_settings calls;
     struct http_settings http;
     struct jwt_settings jwt;
@@ -131,8 +133,8 @@ static bool start(struct program *p, struct err *err)
     if (p->http == NULL) {
         return false;
     }
-    p->ready = event_new(p->base, -1, EV_PERSIST, on_ready, p);
-    if (p->ready == NULL || event_add(p->ready, &poll) != 0) {
+    p->poll = event_new(p->base, -1, EV_PERSIST, on_poll, p);
+    if (p->poll == NULL || event_add(p->poll, &every) != 0) {
         return err_set(err, ERR_FATAL, "no timer");
     }
     return true;
@@ -140,8 +142,8 @@ static bool start(struct program *p, struct err *err)
 
 static int stop(struct program *p, int status)
 {
-    if (p->ready != NULL) {
-        event_free(p->ready);
+    if (p->poll != NULL) {
+        event_free(p->poll);
     }
     /* Answers may still go out while the calls end, so the server outlives them. */
     calls_destroy(p->calls);

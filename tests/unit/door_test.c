@@ -223,6 +223,10 @@ static void the_second_goes_with_the_first(void **state)
     v = first(w, true);
     assert_int_equal(v.move, DOOR_PLACED);
     assert_int_equal(v.found.offset, 9);
+    outcome(w, 8);
+    assert_int_equal(first(w, true).move, DOOR_PLACED);
+    outcome(w, 9);
+    assert_int_equal(first(w, true).move, DOOR_LOOK); /* it is decided: ask how */
 }
 
 static void it_flew_while_we_looked(void **state)
