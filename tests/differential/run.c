@@ -285,6 +285,39 @@ static void expect_bad(struct run *run, const struct call *call)
     coverage_hit("reply bad");
 }
 
+/* A state starts with this genesis and nothing else, and not with more under other rules. */
+static void spoil_start(struct run *run, const struct place *place)
+{
+    const struct step *first = &run->steps[place->first_step];
+    const int64_t offset = first->record.raw.offset;
+    struct command cmd = {.type = COMMAND_TICK};
+    struct call call;
+
+    call_init(&call);
+    memcpy(call.head, run->call.head, sizeof(call.head));
+    call_set_i64(&call, CALL_TO, offset);
+    call_add(&call, offset, 0, &cmd);
+    expect_bad(run, &call);
+
+    call_clear(&call);
+    command_parse(&cmd, first->record.raw.value, 0, 1);
+    cmd.rules = RULES_TO_COME;
+    call_add(&call, offset, 0, &cmd);
+    cmd.type = COMMAND_TICK;
+    call_add(&call, offset + 1, 0, &cmd);
+    call_set_i64(&call, CALL_TO, offset + 1);
+    expect_bad(run, &call);
+
+    call_clear(&call);
+    cmd.type = COMMAND_GENESIS;
+    cmd.rules = COMMAND_RULES;
+    cmd.other_id.s[0] = cmd.other_id.s[0] == 'a' ? 'b' : 'a';
+    call_add(&call, offset, 0, &cmd);
+    call_set_i64(&call, CALL_TO, offset);
+    expect_bad(run, &call);
+    call_fini(&call);
+}
+
 /* A caller at another place: its genesis, prev or chain is not Redis's. */
 static void spoil_position(struct run *run, const struct place *place)
 {
@@ -297,6 +330,8 @@ static void spoil_position(struct run *run, const struct place *place)
         call_set_i64(call, CALL_PREV, 0);
         expect_refusal(run, call, "absent");
         coverage_hit("reply absent");
+        memcpy(call->head[CALL_GENESIS], head, sizeof(head));
+        spoil_start(run, place);
     } else {
         switch (random_below(&run->random, 5)) {
         case 0:
