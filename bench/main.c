@@ -22,7 +22,7 @@ struct settings {
     const char *item;
     const char *report;
     const char *verify;
-    int64_t shoppers, connections, spread_ms, patience_ms, settle_ms, limit, seed;
+    int64_t shoppers, connections, spread_ms, patience_ms, settle_ms, limit, returns, seed;
 };
 
 static const struct conf_option own[] = {
@@ -41,6 +41,8 @@ static const struct conf_option own[] = {
     CONF_ARG_INT("settle-ms", struct settings, settle_ms, 3500, 0, 600000,
                  "How long to wait at the end for the last holds to expire."),
     CONF_ARG_INT("limit", struct settings, limit, 1, 1, 1000, "The sale's limit per user."),
+    CONF_ARG_INT("returns", struct settings, returns, 3, 0, 1000,
+                 "How often some come back after sold out."),
     CONF_ARG_INT("seed", struct settings, seed, 1, 0, 1000000000,
                  "The same crowd for the same seed."),
     CONF_OPTIONS_END,
@@ -119,6 +121,7 @@ static int run(const struct settings *s)
                               .connections = (size_t)s->connections,
                               .spread_ms = s->spread_ms,
                               .patience_ms = s->patience_ms,
+                              .returns = (int)s->returns,
                               .seed = (uint64_t)s->seed,
                               .run = (unsigned)clock_wall_ms(),
                               .progress = isatty(STDERR_FILENO)};

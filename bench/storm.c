@@ -564,7 +564,7 @@ static bool invite(struct crowd *crowd, size_t number, struct err *err)
     s->waits = chance(crowd, 50);
     s->presses_twice = chance(crowd, 10);
     s->asks_again = chance(crowd, 10);
-    s->returns = chance(crowd, 40) ? 3 : 0;
+    s->returns = chance(crowd, 40) ? crowd->plan->returns : 0;
     s->then = "pca"[(fate >= 60) + (fate >= 75)];
     s->timer = evtimer_new(crowd->base, on_timer, s);
     if (s->timer == NULL) {

@@ -52,6 +52,7 @@ struct storm_plan {
     size_t shoppers, connections;
     int64_t spread_ms;   /* arrivals */
     int64_t patience_ms; /* everybody goes home after this */
+    int returns;         /* how often some come back after "sold out" */
     uint64_t seed;
     unsigned run;  /* stands in payment ids: one of them is answered once in a log's life */
     bool progress; /* a line on stderr that moves */

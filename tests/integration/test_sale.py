@@ -338,8 +338,10 @@ def test_malformed_records_are_answered_and_copied(system):
     }
     dead = len(system.read("seckill.dead", where))
     offsets = {system.append(where, value): detail for value, detail in bad.items()}
+    system.outcome(where, max(offsets))
+    outcomes = system.outcomes(where)
     for offset, detail in offsets.items():
-        event = system.outcome(where, offset)["events"][-1]
+        event = outcomes[offset]["events"][-1]
         assert (event["type"], event["reason"], event["detail"]) == ("refused", "malformed", detail)
     assert len(system.read("seckill.dead", where)) >= dead + len(bad)
     # The partition goes on.
