@@ -117,6 +117,12 @@ struct kafka_producer *kafka_producer_create(struct event_base *base,
 void kafka_producer_destroy(struct kafka_producer *p);
 
 /*
+ * Has the client ask where the topic's partitions are, so that the first message need not wait: it
+ * looks for topics without leaders only once a second.  Optional.
+ */
+void kafka_producer_warm(struct kafka_producer *p, const char *topic);
+
+/*
  * True: taken, one report will come.  Otherwise no report: ERR_RETRY (its queue is full),
  * ERR_REJECT (this message can never be sent), ERR_FATAL (the instance is at its end).
  */

@@ -183,6 +183,15 @@ static rd_kafka_topic_t *topic_of(struct kafka_producer *p, const char *name, st
     return p->topics[p->n_topics++];
 }
 
+void kafka_producer_warm(struct kafka_producer *p, const char *topic)
+{
+    struct err err;
+
+    if (topic_of(p, topic, &err) == NULL) {
+        log_debug("kafka.not_warmed", LOG_ERR(&err)); /* sending will say it louder */
+    }
+}
+
 static rd_kafka_headers_t *headers_of(const struct kafka_message *m)
 {
     rd_kafka_headers_t *headers;

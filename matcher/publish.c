@@ -101,7 +101,12 @@ static bool make_producer(struct publish *p, struct err *err)
     };
 
     p->producer = kafka_producer_create(p->base, &settings, err);
-    return p->producer != NULL;
+    if (p->producer == NULL) {
+        return false;
+    }
+    kafka_producer_warm(p->producer, p->settings.topic_outcomes);
+    kafka_producer_warm(p->producer, p->settings.topic_orders);
+    return true;
 }
 
 static void renew(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *arg)
