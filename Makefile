@@ -163,10 +163,18 @@ format: | deps-lint ## rewrite the sources in the house style
 format-check: | deps-lint ## fail if `make format` would change anything
 	clang-format --dry-run --Werror $(C_FILES)
 
-# One process per file: given several, clang-tidy 14 misreports va_start().
-tidy: $(SCRIPTS) $(SCHEMA) | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
-	@printf '%s\n' $(filter %.c,$(C_FILES)) | xargs -P $$(nproc) -I{} \
-	    clang-tidy --quiet {} -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
+# One process per file: given several, clang-tidy 14 misreports va_start().  What was clean has a stamp
+# and is looked at again when it, a header of it, or the rules have changed.
+TIDY := $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
+$(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy Makefile | $(SCRIPTS) $(SCHEMA) deps-build deps-unit deps-lint
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
+	@$(CC) -std=gnu11 $(ALL_CPPFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
+	@touch $@
+-include $(wildcard $(TIDY:.ok=.d))
+
+tidy: | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
+	@$(MAKE) --no-print-directory --keep-going --output-sync $(JOBS) $(TIDY)
 
 lint: all | deps-lint ## shellcheck; what common/ may include; options missing from sample or docs
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x

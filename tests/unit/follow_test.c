@@ -342,7 +342,7 @@ static void asks_redis_when_nothing_comes(void **state)
     assert_int_equal(follow_tick(&f, PROBE_MS - 1), FOLLOW_NOTHING);
     assert_int_equal(follow_tick(&f, PROBE_MS), FOLLOW_PROBE);
     assert_int_equal(follow_tick(&f, PROBE_MS + 1), FOLLOW_NOTHING);
-    assert_int_equal(follow_tick(&f, 2 * PROBE_MS), FOLLOW_PROBE);
+    assert_int_equal(follow_tick(&f, 2L * PROBE_MS), FOLLOW_PROBE);
 }
 
 static void waits_for_what_will_still_come(void **state)

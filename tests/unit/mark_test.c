@@ -13,12 +13,12 @@
 
 #define ITEM(id, t, a, h, sale)                                                                    \
     {                                                                                              \
-        .item_id = {.s = id, .len = sizeof(id) - 1}, .total = (t), .available = (a), .held = (h),  \
-        .sold = (sale)                                                                             \
+        .item_id = {.s = (id), .len = sizeof(id) - 1}, .total = (t), .available = (a),             \
+        .held = (h), .sold = (sale)                                                                \
     }
 #define ROW(id, t, a, h, sale)                                                                     \
     {                                                                                              \
-        .item_id = {.s = id, .len = sizeof(id) - 1}, .row = {t, a, h, sale},                       \
+        .item_id = {.s = (id), .len = sizeof(id) - 1}, .row = {t, a, h, sale},                     \
         .ledger = {t, a, h, sale}, .held = (h), .sold = (sale)                                     \
     }
 
