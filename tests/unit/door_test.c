@@ -189,6 +189,8 @@ static void no_answer_is_never_the_gates_refusal(void **state)
         assert_int_equal(v.move, DOOR_REFUSE);
         assert_int_equal(refusal_text(v.refusal)->status, 503);
         assert_true(v.retry_after_s > 0);
+        assert_int_equal(v.refusal,
+                         results[i] == DOOR_LOOK_FULL ? REFUSAL_QUEUE_FULL : REFUSAL_NOT_READY);
     }
 }
 
@@ -248,6 +250,7 @@ static void a_redis_that_went_back_proves_nothing(void **state)
     struct door_verdict v;
 
     outcome(w, 8);
+    outcome(w, 4); /* told again */
     assert_int_equal(door_highest(w->door, 1), 8);
     l.highest = 8; /* asked when outcome 8 was known; answered as of 3 */
     v = second(w, true, &l);
@@ -270,6 +273,7 @@ static void the_line_is_bounded(void **state)
     door_on_placed(w->door, 1, 4 + LAG_MAX);
     assert_int_equal(first(w, false).refusal, REFUSAL_LAGGING);
     door_on_placed(w->door, 1, -1); /* not told */
+    assert_int_equal(first(w, false).refusal, REFUSAL_LAGGING);
     outcome(w, 5);
     assert_int_equal(first(w, false).move, DOOR_SEND);
     assert_int_equal(door_lag(w->door, 0), 0);
@@ -293,7 +297,9 @@ static void not_ready_says_so(void **state)
     assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
     learn(w, 3, true);
     assert_int_equal(first(w, false).move, DOOR_SEND);
-    w->now.mono_ms += SILENCE_MS + 1;
+    w->now.mono_ms += SILENCE_MS;
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_READY);
+    w->now.mono_ms += 1;
     assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_NO_REDIS);
     assert_int_equal(first(w, false).refusal, REFUSAL_NOT_READY);
     learn(w, 3, true);
