@@ -1,0 +1,696 @@
+"""The guardian: outcomes into MySQL exactly once, whatever dies; and the commands that compare.
+
+What must be in MySQL is told by `seckill-guardian verify`, which refolds the log, and that verify and
+reconcile do notice differences has tests of its own.
+"""
+
+import json
+import signal
+import threading
+import time
+
+import pytest
+
+from lib.record import Record
+from lib.wait import holds_for, wait_until
+
+HALTED = 3
+
+
+@pytest.fixture
+def world(stack, tmp_path):
+    w = Record(stack, tmp_path)
+    yield w
+    w.close()
+
+
+@pytest.fixture
+def live(world):
+    """A log with its genesis, a matcher and the schema; no guardian yet."""
+    world.migrate().genesis()
+    world.matcher().ready()
+    return world
+
+
+def clean(w, *expected):
+    """Everything agrees, all end well, nobody complained."""
+    w.applied()
+    w.caught_up()
+    report = w.verify()
+    assert report["redis"] == report["mysql"] == report["log"]
+    for g in w.guardians:
+        if g.process.poll() is None:
+            assert g.stop() == 0, g.log.read_text()[-3000:]
+    assert w.complaints(*expected) == []
+    return report
+
+
+# ---------------------------------------------------------------- the schema
+
+
+def test_migrate_is_idempotent(world):
+    assert world.guardian().wait() == 1  # nothing there yet
+    assert "seckill-guardian migrate" in world.guardians[0].log.read_text()
+    runs = [world.command("migrate") for _ in range(2)]
+    assert [r.returncode for r in runs] == [0, 0]
+    assert "applied=1" in runs[0].stderr and "applied=0" in runs[1].stderr
+    assert world.rows("SELECT version, name FROM schema_version") == ((1, b"0001_init"),)
+
+
+def test_migrate_side_by_side(world):
+    codes = []
+    threads = [
+        threading.Thread(target=lambda: codes.append(world.command("migrate").returncode)) for _ in range(4)
+    ]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert codes == [0, 0, 0, 0]
+    assert len(world.rows("SELECT version FROM schema_version")) == 1
+
+
+def test_a_half_applied_migration_is_finished(world):
+    world.migrate()
+    world.execute(f"DROP TABLE {world.database}.payments")
+    world.execute(f"DELETE FROM {world.database}.schema_version")
+    world.migrate()
+    assert world.rows("SELECT COUNT(*) FROM payments") == ((0,),)
+
+
+def test_a_newer_schema_is_refused(world):
+    world.migrate()
+    world.edit("INSERT INTO schema_version (version, name) VALUES (999, 'later')")
+    done = world.command("migrate")
+    assert done.returncode == 1 and "newer build" in done.stderr
+    assert world.guardian().wait() == 1
+
+
+def test_tables_without_transactions_are_refused(world):
+    world.migrate()
+    world.execute(f"ALTER TABLE {world.database}.tcc_log ENGINE=MyISAM")
+    assert world.guardian().wait() == 1
+    assert "InnoDB" in world.guardians[0].log.read_text()
+
+
+def test_mysql_refuses_an_oversold_item(live):
+    live.guardian().ready()
+    live.put(0, live.open("lamp@0", 3))
+    live.caught_up()
+    for change in ("held = held + 4", "sold = 4, available = -1", "available = available + 1"):
+        with pytest.raises(Exception, match="items_"):
+            live.edit(f"UPDATE items SET {change}")
+    clean(live)
+
+
+# ---------------------------------------------------------------- exactly once
+
+
+def test_everything_is_recorded(live):
+    live.guardian().ready()
+    live.busy(3000)
+    report = clean(live)
+    assert report["compared"]["mysql"] == report["compared"]["redis"] + 4  # the items, read at rest
+    kinds = dict(live.rows("SELECT state, COUNT(*) FROM orders GROUP BY state"))
+    assert set(kinds) >= {"R", "P", "C", "E"}, kinds
+    assert live.rows("SELECT COUNT(*) FROM orders WHERE remembered = 0")[0][0] > 0
+    assert live.rows("SELECT COUNT(*) FROM payments WHERE answer = 'refund_due'")[0][0] > 0
+
+
+@pytest.mark.parametrize(
+    "where", ["commit.begin:2", "commit.row:9", "commit.row:23", "commit.before:2", "commit.after:2"]
+)
+def test_killed_around_commit(live, where):
+    live.busy(600)
+    dying = live.guardian(failpoint=where, batch_rows=100)
+    assert dying.wait() == -signal.SIGKILL
+    live.busy(300, seed=2)
+    live.guardian().ready()
+    clean(live)
+
+
+def test_a_lost_reply_to_commit(live):
+    live.busy(600)
+    g = live.guardian(failpoint="commit.reply:2", batch_rows=100).ready()
+    live.caught_up()
+    assert g.metric("seckill_guardian_retries_total") == 1
+    clean(live)
+
+
+def test_killed_again_and_again(live):
+    """However often, and wherever it stands."""
+    stop = threading.Event()
+
+    def feed():
+        seed = 10
+        while not stop.wait(0.05):
+            live.busy(50, seed=seed)
+            seed += 1
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        for _ in range(6):
+            g = live.guardian(batch_rows=50).ready()
+            before = live.recorded(0)
+            wait_until(lambda before=before: live.recorded(0) > before, 30, "progress")
+            g.kill()
+    finally:
+        stop.set()
+        feeder.join()
+    live.guardian().ready()
+    clean(live)
+
+
+def test_two_guardians_of_the_same_partitions(live):
+    """Of two groups, so that both own everything: as bad as any zombie."""
+    pair = [live.guardian(batch_rows=40).ready() for _ in range(2)]
+    live.busy(3000)
+    live.caught_up()
+    assert sum(g.metric("seckill_guardian_moved_total") for g in pair) > 0
+    clean(live)
+
+
+def test_a_frozen_guardian_comes_back(live):
+    group = {"group_id": live.name, "session_timeout": "6s"}
+    first = live.guardian(batch_rows=40, **group).ready()
+    live.busy(500)
+    live.caught_up()
+    first.send(signal.SIGSTOP)
+    live.busy(500, seed=2)
+    live.guardian(**group).ready()
+    live.caught_up()
+    live.busy(500, seed=3)
+    first.send(signal.SIGCONT)
+    live.busy(500, seed=4)
+    clean(live)
+
+
+def test_partitions_are_shared(live):
+    first, second = (live.guardian(group_id=live.name).ready() for _ in range(2))
+    shares = lambda: sorted(  # noqa: E731
+        g.metrics()['seckill_guardian_partitions{state="assigned"}'] for g in (first, second)
+    )
+    wait_until(lambda: shares() == [1, 1], 40, "one partition each", 0.2)
+    live.busy(500)
+    clean(live)
+
+
+def test_sigterm_under_load_drains(live):
+    g = live.guardian(batch_linger="2s").ready()
+    live.busy(1000)
+    wait_until(lambda: live.recorded(0) > 0, 30, "progress")
+    assert g.stop() == 0
+    live.guardian().ready()
+    clean(live)
+
+
+# ---------------------------------------------------------------- MySQL in trouble
+
+
+def test_mysql_killed_and_restarted(live):
+    g = live.guardian().ready()
+    live.busy(500)
+    live.caught_up()
+    live.stack.kill("mysql")
+    live.busy(500, seed=2)
+    wait_until(lambda: g.lines("mysql.unwell"), 40, "the guardian notices")
+    live.stack.restart("mysql")
+    clean(live)
+
+
+def test_mysql_away_when_partitions_are_given(live):
+    live.busy(300)
+    g = live.guardian().ready()
+    live.caught_up()
+    live.stack.kill("mysql")
+    other = live.guardian()  # waits for MySQL before it joins
+    live.busy(300, seed=2)
+    wait_until(lambda: other.lines("program.waiting"), 40, "the other one waits")
+    live.stack.restart("mysql")
+    g.kill()
+    other.ready(60)
+    clean(live)
+
+
+def test_a_lock_that_is_held_for_long(live):
+    g = live.guardian().ready()
+    live.put(0, live.open("lamp@0", 50, 9))
+    live.caught_up()
+    db = live.connect(live.database)
+    with db.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM items FOR UPDATE")
+        live.put(0, *[live.order(0, "lamp@0", f"user{i}") for i in range(20)])
+        wait_until(lambda: g.metric("seckill_guardian_retries_total") > 0, 40, "a retry after 1205")
+        cursor.execute("ROLLBACK")
+    db.close()
+    clean(live)
+
+
+def test_deadlocks(live):
+    """Another session takes the locks the other way round."""
+    live.guardian(batch_linger="0ms").ready()
+    live.put(0, live.open("lamp@0", 2000, 9))
+    live.caught_up()
+    db = live.connect(live.database)
+    for _ in range(15):
+        live.put(0, *[live.order(0, "lamp@0", f"user{i}") for i in range(5)], wait=False)
+        with db.cursor() as cursor:
+            cursor.execute("START TRANSACTION")
+            cursor.execute("SELECT * FROM items FOR UPDATE")
+            try:
+                cursor.execute("SELECT * FROM progress WHERE partition_id = 0 FOR UPDATE")
+            except Exception as e:  # noqa: BLE001  one of the two is the victim
+                assert e.args[0] in (1213, 1205), e
+            cursor.execute("ROLLBACK")
+    db.close()
+    clean(live)
+
+
+def test_a_row_that_contradicts_the_log_halts_the_partition(live):
+    g = live.guardian().ready()
+    live.put(0, live.open("lamp@0", 50, 9))
+    live.put(1, live.open("desk@1", 50, 9))
+    order = live.order(0, "lamp@0", "ann")
+    live.put(0, order)
+    live.caught_up()
+    live.edit("UPDATE orders SET state = 'C' WHERE state = 'H'")
+    live.put(0, {"type": "cancel", "order_id": order["order_id"], "user_id": "ann"})
+    wait_until(lambda: g.lines("partition.halted"), 30, "it halts")
+    assert "contradicts" in g.lines("partition.halted")[0]
+    at = live.recorded(0)
+    live.put(1, live.order(1, "desk@1", "bob"))
+    wait_until(lambda: live.recorded(1) >= live.log_end(1) - 1, 30, "the other partition goes on")
+    assert live.recorded(0) == at
+    assert g.metrics()['seckill_guardian_halted{partition="0"}'] == 1
+    assert g.stop() == HALTED
+
+
+# ---------------------------------------------------------------- what stands in the topic
+
+
+def outbox_of(w, p, prev):
+    """Redis says that it still holds all outcomes after prev; None: that it holds none."""
+    w.redis.delete(w.key(p, "outbox"))
+    if prev is not None:
+        w.redis.rpush(w.key(p, "outbox"), f"{prev} 999999 {'0' * 16} 0\n")
+
+
+@pytest.fixture
+def told(live):
+    """Guardians read a topic that the test fills with copies of true outcomes."""
+    live.make_told()
+    live.busy(200, hold_ms=600000)
+    live.applied()
+    live.values = [live.outcome_values(p) for p in range(live.partitions)]
+    for m in live.matchers:
+        assert m.stop() == 0
+    for p in range(live.partitions):
+        outbox_of(live, p, -1)
+    live.reader = lambda **more: live.guardian(topic_outcomes=live.told, probe_after="300ms", **more).ready()
+    return live
+
+
+def all_recorded(w):
+    for p in range(w.partitions):
+        last = json.loads(w.values[p][-1])["offset"]
+        wait_until(lambda p=p, last=last: w.recorded(p) == last, 40, f"mysql: partition {p} at {last}")
+    report = w.verify()
+    assert report["redis"] == report["mysql"] == report["log"]
+
+
+def test_copies_older_and_later_ones(told):
+    g = told.reader()
+    for p, v in enumerate(told.values):
+        told.fill(p, v[:10] + v[:5] + v[12:20] + v[10:12] + v[11:15] + v[12:] + v)
+    all_recorded(told)
+    assert g.metrics()['seckill_guardian_outcomes_skipped_total{why="later"}'] > 0
+    assert g.metrics()['seckill_guardian_outcomes_skipped_total{why="old"}'] > 0
+    assert g.stop() == 0
+    assert told.complaints() == []
+
+
+def test_starts_at_the_last_applied_record(told):
+    for p, v in enumerate(told.values):
+        told.fill(p, v[:50])
+    g = told.reader()
+    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 40, "half of it is recorded")
+    assert g.stop() == 0
+    again = told.reader()
+    for p, v in enumerate(told.values):
+        told.fill(p, v[50:])
+    all_recorded(told)
+    assert again.metrics()['seckill_guardian_outcomes_skipped_total{why="old"}'] == 2  # the overlap
+    assert again.stop() == 0
+
+
+def test_a_topic_that_was_filled_anew(told):
+    """The overlap is not where it was: everything is read from the start."""
+    for p, v in enumerate(told.values):
+        told.fill(p, v[:50])
+    g = told.reader()
+    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 40, "half of it is recorded")
+    assert g.stop() == 0
+    told.delete_topic(told.told)
+    told.make_told()
+    for p, v in enumerate(told.values):
+        told.fill(p, v[40:])
+    g = told.reader()
+    all_recorded(told)
+    assert g.stop() == 0
+    assert told.complaints() == []
+
+
+def test_garbage_is_passed_over(told):
+    g = told.reader()
+    for p, v in enumerate(told.values):
+        other = told.values[1 - p][0]
+        told.fill(p, [b"", b"{}", b'{"partition":', other] + v[:10] + [b"\xff" * 100] + v[10:])
+    all_recorded(told)
+    assert g.stop() == 0
+    assert told.complaints() == []
+
+
+def test_a_gap_waits_while_the_outbox_holds_it(told):
+    v = told.values[0]
+    told.fill(1, told.values[1])
+    told.fill(0, v[:30] + v[31:])
+    outbox_of(told, 0, 29)
+    g = told.reader()
+    wait_until(lambda: told.recorded(0) == 29, 40, "mysql at the gap")
+    asked = g.metric("seckill_guardian_probes_total")
+    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 40, "Redis was asked")
+    assert told.recorded(0) == 29 and not g.lines("partition.halted")
+    told.fill(0, v[30:])
+    all_recorded(told)
+    assert g.stop() == 0
+
+
+def test_a_gap_waits_while_redis_is_behind_it(told):
+    """Redis went back: the matcher will apply, and tell, the same again."""
+    v = told.values[0]
+    told.fill(1, told.values[1])
+    told.fill(0, v[:30] + v[31:])
+    outbox_of(told, 0, None)
+    true = told.redis.hget(told.key(0, "log"), "watermark")
+    told.redis.hset(told.key(0, "log"), "watermark", 20)
+    g = told.reader()
+    wait_until(lambda: told.recorded(0) == 29, 40, "mysql at the gap")
+    asked = g.metric("seckill_guardian_probes_total")
+    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 40, "Redis was asked")
+    assert not g.lines("partition.halted")
+    told.fill(0, v[30:])
+    told.redis.hset(told.key(0, "log"), "watermark", true)
+    all_recorded(told)
+    assert g.stop() == 0
+
+
+def test_an_outcome_lost_for_certain_halts_its_partition(told):
+    v = told.values[0]
+    told.fill(0, v[:30] + v[31:])
+    outbox_of(told, 0, None)
+    g = told.reader()
+    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    assert "lost" in g.lines("partition.halted")[0]
+    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    told.fill(1, told.values[1])
+    last = json.loads(told.values[1][-1])["offset"]
+    wait_until(lambda: told.recorded(1) == last, 40, "the other partition goes on")
+    assert told.recorded(0) == 29
+    assert g.stop() == HALTED
+
+
+def test_a_lost_tail_halts_too(told):
+    """Nothing later shows that something is missing: only Redis knows."""
+    told.fill(1, told.values[1])
+    told.fill(0, told.values[0][:30])
+    outbox_of(told, 0, None)
+    g = told.reader()
+    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    assert g.stop() == HALTED
+
+
+def test_all_partitions_halted_ends_the_process(told):
+    for p, v in enumerate(told.values):
+        told.fill(p, v[:30] + v[31:])
+        outbox_of(told, p, None)
+    assert told.reader().wait(60) == HALTED
+
+
+def test_another_log_halts(told):
+    v = told.values[0]
+    told.fill(0, v[:30] + [v[30].replace(told.log_ids[0].encode(), b"f" * 32)])
+    g = told.reader()
+    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    assert "another log" in g.lines("partition.halted")[0]
+    assert g.stop() == HALTED
+
+
+def test_another_history_halts(told):
+    v = told.values[0]
+    told.fill(0, v[:30])
+    g = told.reader()
+    wait_until(lambda: told.recorded(0) == 29, 40, "some of it")
+    assert g.stop() == 0
+    chain = json.loads(v[29])["chain"]
+    told.edit("UPDATE progress SET chain = %s WHERE chain = %s", chain[::-1], chain)
+    g = told.reader()
+    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    assert g.stop() == HALTED
+
+
+def test_unknown_rules_halt(told):
+    v = told.values[0]
+    told.fill(0, v[:30] + [v[30].replace(b'"rules":1', b'"rules":2')])
+    g = told.reader()
+    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    assert "rules" in g.lines("partition.halted")[0]
+    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    assert g.stop() == HALTED
+
+
+# ---------------------------------------------------------------- reconcile
+
+
+@pytest.fixture
+def sold(live):
+    """A record at rest, with a guardian that goes on."""
+    live.guardian().ready()
+    live.busy(600)
+    live.applied()
+    live.caught_up()
+    return live
+
+
+def some_user(w, p=0):
+    user, value = next(iter(w.redis.hscan_iter(w.key(p, "orders"))))
+    return user, value
+
+
+def test_reconcile_clean(sold):
+    report = sold.reconcile()
+    assert report["status"] == "clean" and len(report["partitions"]) == 2
+    assert report["compared"]["users"] > 100 and report["compared"]["payments"] > 20
+    assert all(p["met"] and p["clean"] for p in report["partitions"])
+    runs = sold.rows("SELECT partition_id, clean FROM reconcile_runs ORDER BY partition_id")
+    assert runs == ((0, 1), (1, 1))
+
+
+def test_reconcile_under_traffic(sold):
+    stop = threading.Event()
+
+    def feed():
+        seed = 50
+        while not stop.wait(0.05):
+            sold.busy(50, seed=seed)
+            seed += 1
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        for _ in range(3):
+            sold.reconcile()
+    finally:
+        stop.set()
+        feeder.join()
+    clean(sold)
+
+
+def test_reconcile_output(sold, tmp_path):
+    quiet = sold.command("reconcile", "--quiet")
+    assert (quiet.returncode, quiet.stdout) == (0, "")
+    target = tmp_path / "reconcile.prom"
+    loud = sold.command("reconcile", f"--prometheus={target}")
+    assert loud.returncode == 0 and loud.stdout.startswith("clean: 2 partitions")
+    assert "\nseckill_reconcile_status 0\n" in target.read_text()
+
+
+def drifts(w, *parts):
+    report = w.reconcile(1)
+    assert report["status"] == "different" and not report["unchecked"]
+    for part in parts:
+        assert any(part in d for d in report["differences"]), (part, report["differences"])
+
+
+def test_reconcile_sees_redis_edited(sold):
+    r, key = sold.redis, sold.key(0, "orders")
+    user, value = some_user(sold)
+    r.hdel(key, user)
+    drifts(sold, f"orders {user}: redis lacks it")
+    r.hset(key, user, value.replace(" ", "0 ", 1))
+    drifts(sold, f"orders {user}: redis")
+    r.hset(key, user, value)
+    r.hset(key, "ghost", value)
+    drifts(sold, "orders ghost: mysql lacks it")
+    r.hdel(key, "ghost")
+    payment, answer = next(iter(r.hscan_iter(sold.key(0, "payments"))))
+    r.hset(sold.key(0, "payments"), payment, "P 0 x 1")
+    drifts(sold, f"payments {payment}: redis")
+    r.hdel(sold.key(0, "payments"), payment)
+    drifts(sold, f"payments {payment}: redis lacks it")
+    r.hset(sold.key(0, "payments"), payment, answer)
+    op, told = next(iter(r.hscan_iter(sold.key(0, "ops"))))
+    r.hdel(sold.key(0, "ops"), op)
+    drifts(sold, f"ops {op}: redis lacks it")
+    r.hset(sold.key(0, "ops"), op, told)
+    item, was = next(iter(r.hscan_iter(sold.key(0, "items"))))
+    total, available, held, rest = was.split(" ", 3)
+    r.hset(sold.key(0, "items"), item, f"{total} {int(available) + 1} {int(held) - 1} {rest}")
+    drifts(sold, f"{item}: available: redis")
+    r.hset(sold.key(0, "items"), item, was.rsplit(" ", 1)[0] + " 77")
+    drifts(sold, f"items {item}: redis")
+    r.hset(sold.key(0, "items"), item, was)
+    sold.reconcile()
+
+
+def test_reconcile_sees_mysql_edited(sold):
+    item = sold.rows("SELECT item_id FROM items WHERE available > 0 LIMIT 1")[0][0]
+    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE item_id = %s", item)
+    drifts(sold, f"{item.decode()}: available: redis", "in stock_ledger", "held in orders")
+    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = %s", item)
+    order = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'C' LIMIT 1")[0]
+    sold.edit("UPDATE orders SET state = 'P' WHERE order_id = %s", order[0])
+    drifts(sold, f"orders {order[1].decode()}: redis", "sold in orders")
+    sold.edit("UPDATE orders SET state = 'C' WHERE order_id = %s", order[0])
+    payment = sold.rows("SELECT payment_id FROM payments LIMIT 1")[0][0]
+    sold.edit("UPDATE payments SET payment_id = 'other' WHERE payment_id = %s", payment)
+    drifts(sold, "payments other: redis lacks it", f"payments {payment.decode()}: mysql lacks it")
+    sold.edit("UPDATE payments SET payment_id = %s WHERE payment_id = 'other'", payment)
+    sold.edit("UPDATE stock_ledger SET qty = qty + 1 LIMIT 1")
+    drifts(sold, "in stock_ledger")
+
+
+def test_reconcile_cannot_check(sold):
+    assert sold.guardians[0].stop() == 0
+    report = sold.reconcile(2, timeout="2s")
+    assert any("guardian" in u for u in report["unchecked"])
+    none = sold.command("reconcile", "--timeout=2s", mysql_port=1)
+    assert none.returncode == 2 and "unchecked" in none.stdout
+    none = sold.command("reconcile", "--timeout=2s", redis_port=1)
+    assert none.returncode == 2
+    none = sold.command("reconcile", "--timeout=2s", kafka_brokers="127.0.0.1:1")
+    assert none.returncode == 2
+
+
+def test_one_reconcile_at_a_time(sold):
+    db = sold.connect(sold.database)
+    with db.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(CONCAT('seckill reconcile ', LEFT(DATABASE(), 40)), 0)")
+        assert cursor.fetchall() == ((1,),)
+    assert any("another reconcile" in u for u in sold.reconcile(2)["unchecked"])
+    db.close()
+    sold.reconcile()
+
+
+def test_a_mark_that_comes_twice(sold):
+    """Anybody may append one; the same run id again is a row of its own."""
+    sold.put(0, {"type": "mark", "run_id": "mine"}, {"type": "mark", "run_id": "mine"})
+    sold.caught_up()
+    assert sold.rows("SELECT clean FROM reconcile_runs WHERE run_id = 'mine'") == ((1,), (1,))
+    clean(sold)
+
+
+# ---------------------------------------------------------------- verify
+
+
+def differs(w, *parts):
+    report = w.verify(1)
+    for part in parts:
+        assert any(part in d for d in report["differences"]), (part, report["differences"])
+
+
+def test_verify_sees_changes(sold):
+    r = sold.redis
+    item, was = next(iter(r.hscan_iter(sold.key(1, "items"))))
+    total, available, rest = was.split(" ", 2)
+    r.hset(sold.key(1, "items"), item, f"{int(total) + 1} {int(available) + 1} {rest}")
+    differs(sold, f"redis: items {item}: log")
+    r.hset(sold.key(1, "items"), item, was)
+    user, value = some_user(sold)
+    r.hset(sold.key(0, "orders"), user, value + "x")
+    differs(sold, f"redis: orders {user}: log")
+    r.hdel(sold.key(0, "orders"), user)
+    differs(sold, f"redis: orders {user}: redis lacks it")
+    r.hset(sold.key(0, "orders"), user, value)
+    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE available > 0 LIMIT 1")
+    differs(sold, "mysql: items", "held in orders")
+    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE held > 0 LIMIT 1")
+    order, user = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'P' LIMIT 1")[0]
+    sold.edit("DELETE FROM orders WHERE order_id = %s", order)
+    differs(sold, f"mysql: orders {user.decode()}:", order.decode())
+
+
+def test_verify_sees_a_lost_hold(sold):
+    """A hold that its due list lacks would never expire."""
+    sold.put(0, sold.open("lamp@0", 9, 9, 600000), sold.order(0, "lamp@0", "ann"))
+    sold.applied()
+    sold.caught_up()
+    sold.verify()
+    sold.redis.delete(sold.key(0, "due:600000"))
+    differs(sold, "due:600000 lacks 1 live holds")
+
+
+def test_verify_cannot_check(sold):
+    assert sold.guardians[0].stop() == 0
+    sold.put(0, {"type": "tick"})
+    report = sold.verify(2, timeout="2s")
+    assert any("mysql stands at" in u for u in report["unchecked"])
+    assert sold.command("verify", "--timeout=2s", mysql_port=1).returncode == 2
+    assert sold.command("verify", "--timeout=2s", redis_port=1).returncode == 2
+    assert sold.command("verify", "--timeout=2s", kafka_brokers="127.0.0.1:1").returncode == 2
+
+
+def test_verify_waits_for_what_is_on_its_way(sold):
+    g = sold.guardians[0]
+    g.send(signal.SIGSTOP)
+    sold.busy(200, seed=2)
+    timer = threading.Timer(2, lambda: g.send(signal.SIGCONT))
+    timer.start()
+    start = time.monotonic()
+    sold.verify()
+    assert time.monotonic() - start > 1.5
+    timer.join()
+
+
+# ---------------------------------------------------------------- the program
+
+
+def test_unknown_words_are_refused(world):
+    assert world.command("recover").returncode == 2
+    assert world.command("migrate", "verify").returncode == 1
+    assert world.command("--no-such-option").returncode == 1
+    assert world.command("--help").returncode == 0
+
+
+def test_it_tells_how_it_is(sold):
+    g = sold.guardians[0]
+    m = g.metrics()
+    for p in range(2):
+        assert m[f'seckill_guardian_position{{partition="{p}"}}'] == sold.recorded(p)
+        assert m[f'seckill_guardian_halted{{partition="{p}"}}'] == 0
+    wait_until(lambda: g.metric("seckill_guardian_lag") == 0, 20, "no lag")
+    assert m["seckill_guardian_workers"] >= 4
+    assert m["seckill_guardian_commit_seconds_count"] == m["seckill_guardian_commits_total"] > 0
+    holds_for(lambda: not g.lines("partition.halted"), 0.2, "no halt")
