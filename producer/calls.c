@@ -439,9 +439,7 @@ static void on_leave(struct http_request *req, void *arg)
 
     (void)req;
     stats_add(call->calls->stats, STAT_GONE, 1);
-    if (call->stage == STAGE_WAITING) {
-        end_wait(call->calls, call);
-    }
+    end_wait(call->calls, call); /* whatever is under way is let finish */
 }
 
 void calls_start(struct calls *c, struct http_request *req, const struct calls_request *request)

@@ -633,6 +633,26 @@ def test_sigterm_drains(system):
     wait_until(lambda: again.state(answer.json()["order_id"]) == "reserved", 20, "the accepted order")
 
 
+def test_a_client_that_leaves_at_once(system):
+    """Gone before Kafka has its order: then nobody must wait for the decision."""
+    item = system.open(stock=5)
+    body = json.dumps({"item_id": item}).encode()
+    host, _, port = system.url.rpartition("//")[2].partition(":")
+    with stopped(system, "matcher"):
+        for _ in range(20):
+            bearer = token(system.secret, system.shopper().user)
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(
+                    b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nContent-Type: application/json\r\n"
+                    b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (bearer.encode(), len(body), body)
+                )
+        wait_until(
+            lambda: system.metric("seckill_producer_waiters") + system.metric("seckill_producer_calls") == 0,
+            20,
+            "the end of all calls",
+        )
+
+
 def test_a_client_that_leaves_while_waiting(system):
     item = system.open(stock=5)
     bearer = token(system.secret, system.shopper().user)
