@@ -30,7 +30,8 @@ enum {
     RETRY_MIN_MS = 50,
     RETRY_MAX_MS = 1000,
     FULL_AGAIN_MS = 1000,
-    GAPS_MAX = 3,     /* times that the same records are missing */
+    GAPS_MAX = 3,     /* times that the same records are missing, */
+    GAP_MS = 2000,    /* and how long: some that come after a seek were on their way before it */
     BACKLOG_MS = 500, /* more than clocks differ */
     STUCK_MAX = 3,    /* errors of reading the log at one place */
     KEYS_MAX = 7,
@@ -68,13 +69,14 @@ struct part {
     struct replay replay;
     size_t batch; /* records at the front of the unapplied that were sent to the script */
 
-    uint32_t calls;    /* the number of the last call */
-    bool is_calling;   /* it has not been answered */
-    bool call_is_read; /* it was position.lua */
-    int64_t call_at;   /* no call before */
-    unsigned attempts; /* refused in a row */
-    unsigned restarts; /* without a batch applied in between */
-    unsigned absent;   /* times that nothing was there, in a row */
+    uint32_t calls;     /* the number of the last call */
+    bool is_calling;    /* it has not been answered */
+    bool call_is_read;  /* it was position.lua */
+    int64_t call_at;    /* no call before */
+    int64_t call_acked; /* what the call under way says is acknowledged */
+    unsigned attempts;  /* refused in a row */
+    unsigned restarts;  /* without a batch applied in between */
+    unsigned absent;    /* times that nothing was there, in a row */
     bool is_full;
     int64_t idle_at;
 
@@ -82,6 +84,7 @@ struct part {
     int64_t fetch_at;    /* not before */
     int64_t next_offset; /* of the record to come */
     int64_t gap_at;      /* where a gap was seen and fetched again */
+    int64_t gap_until;   /* no verdict before */
     unsigned gaps;       /* times it was seen there */
     bool needs_recheck;
     int64_t progress_at; /* when catching up last went on */
@@ -435,8 +438,8 @@ static struct item *queue_record(struct part *p, const struct part_record *recor
     return item;
 }
 
-/* Makes the outcome of item from its line. */
-static bool tell_item(struct part *p, struct item *item, struct slice line)
+/* Makes the outcome of item from its line; halts for `why` when the two do not fit. */
+static bool tell_item(struct part *p, struct item *item, struct slice line, enum part_halt why)
 {
     const struct outcome_head head = {.partition = p->partition,
                                       .offset = item->offset,
@@ -449,7 +452,7 @@ static bool tell_item(struct part *p, struct item *item, struct slice line)
 
     buf_clear(&p->outcome);
     if (!outcome_format(&p->outcome, &head, &item->cmd, line, &err) || !buf_ok(&p->outcome)) {
-        halt_text(p, PART_HALT_SCRIPT, buf_ok(&p->outcome) ? err.text : "an outcome is too large");
+        halt_text(p, why, buf_ok(&p->outcome) ? err.text : "an outcome is too large");
         return false;
     }
     item_tell(item, buf_slice(&p->outcome));
@@ -473,7 +476,7 @@ static void replay_record(struct part *p, const struct part_record *record, stru
         return;
     }
     item = queue_record(p, record);
-    if (item == NULL || !tell_item(p, item, line)) {
+    if (item == NULL || !tell_item(p, item, line, PART_HALT_CHAIN)) {
         return;
     }
     if (!replay_check(&p->replay, item->chain, item->log_time, &err)) {
@@ -505,7 +508,7 @@ static void compare_last(struct part *p, const struct part_record *record, struc
     enter_steady(p, now);
 }
 
-static bool is_gap(struct part *p, const struct part_record *record)
+static bool is_gap(struct part *p, const struct part_record *record, struct part_time now)
 {
     char text[120];
 
@@ -514,11 +517,16 @@ static bool is_gap(struct part *p, const struct part_record *record)
     }
     (void)snprintf(text, sizeof(text), "records %" PRId64 " to %" PRId64 " are missing in the log",
                    p->next_offset, record->offset - 1);
-    p->gaps = p->gap_at == p->next_offset ? p->gaps + 1 : 1;
-    p->gap_at = p->next_offset;
-    if (p->gaps < GAPS_MAX) {
+    if (p->gap_at != p->next_offset) {
+        p->gap_at = p->next_offset;
+        p->gaps = 0;
+        p->gap_until = now.mono_ms + GAP_MS;
+    }
+    p->gaps++;
+    if (p->gaps < GAPS_MAX || now.mono_ms < p->gap_until) {
         /* The client is known to skip, and a seek may get lost: ask again for exactly this one. */
         fetch_from(p, p->next_offset);
+        p->fetch_at = p->gaps < GAPS_MAX ? now.mono_ms : now.mono_ms + RETRY_MIN_MS;
     } else if (p->phase == PHASE_STEADY) {
         stop(p, PART_HALT_GAP, text);
     } else {
@@ -550,7 +558,7 @@ void part_record(struct part *p, const struct part_record *record, struct part_t
     /* Older ones: a stale fetch, or the way back to where a seek goes. */
     if ((!is_catching && p->phase != PHASE_STEADY) || p->needs_fetch || p->needs_begin ||
         p->needs_recheck || p->stop != PART_HALT_NONE || (p->is_draining && !is_catching) ||
-        record->offset < p->next_offset || is_gap(p, record)) {
+        record->offset < p->next_offset || is_gap(p, record, now)) {
         return;
     }
     p->progress_at = now.mono_ms;
@@ -620,6 +628,7 @@ static void start_call(struct part *p, bool is_read, struct part_action *action)
 {
     p->is_calling = true;
     p->call_is_read = is_read;
+    p->call_acked = p->acked;
     p->calls++;
     action->type = is_read ? PART_READ : PART_APPLY;
     action->call = p->calls;
@@ -768,7 +777,7 @@ static bool tell_batch(struct part *p, struct slice lines)
             halt_text(p, PART_HALT_SCRIPT, "the script answered with fewer lines than commands");
             return false;
         }
-        if (!tell_item(p, item, line)) {
+        if (!tell_item(p, item, line, PART_HALT_SCRIPT)) {
             return false;
         }
         count_line(&p->counts, item, line);
@@ -837,9 +846,19 @@ static void take_ok(struct part *p, const struct script_reply *reply, struct par
     }
 }
 
-static void take_full(struct part *p, struct part_time now)
+static void take_full(struct part *p, const struct script_reply *reply, struct part_time now)
 {
     p->counts.full++;
+    if (slice_eq(reply->text, SLICE_LIT("outbox")) && queue_untold(&p->queue) == 0 &&
+        p->acked == p->call_acked) {
+        /* Full of what is not ours: Redis fell back to an older outbox, and this is all it answers. */
+        p->counts.mismatches++;
+        restart(p, now);
+        return;
+    }
+    if (p->acked != p->call_acked) {
+        return; /* the next call says more */
+    }
     p->is_full = true;
     p->call_at = now.mono_ms + FULL_AGAIN_MS;
 }
@@ -856,7 +875,7 @@ static void take_reply(struct part *p, const struct script_reply *reply, struct 
         restart(p, now);
         break;
     case SCRIPT_FULL:
-        take_full(p, now);
+        take_full(p, reply, now);
         break;
     case SCRIPT_RULES:
         halt_text(p, PART_HALT_RULES, "the state follows rules that this build does not have");
@@ -1026,7 +1045,7 @@ static void recheck(struct part *p, struct part_time now)
     queue_drop_unapplied(&p->queue);
     p->tail = p->applied;
     p->gap_at = -1;
-    p->stop = p->stop == PART_HALT_RULES ? p->stop : PART_HALT_NONE;
+    p->stop = PART_HALT_NONE; /* what it was for is found again */
     if (p->applied.offset < 0) {
         p->genesis[0] = '\0';
         fetch_from_begin(p);
