@@ -11,17 +11,6 @@
 
 #include <cmocka.h>
 
-#define ITEM(id, t, a, h, sale)                                                                    \
-    {                                                                                              \
-        .item_id = {.s = (id), .len = sizeof(id) - 1}, .total = (t), .available = (a),             \
-        .held = (h), .sold = (sale)                                                                \
-    }
-#define ROW(id, t, a, h, sale)                                                                     \
-    {                                                                                              \
-        .item_id = {.s = (id), .len = sizeof(id) - 1}, .row = {t, a, h, sale},                     \
-        .ledger = {t, a, h, sale}, .held = (h), .sold = (sale)                                     \
-    }
-
 struct fixture {
     struct event_item redis[2];
     struct mark_item mysql[2];
@@ -31,14 +20,39 @@ struct fixture {
     struct buf detail;
 };
 
+static struct command_text text_of(const char *id)
+{
+    struct command_text text;
+
+    assert_true(command_set_text(&text, slice_str(id)));
+    return text;
+}
+
+/* An item as Redis has it, and the same as MySQL has it. */
+static void set_item(struct fixture *f, size_t i, const char *id, struct mark_counters c)
+{
+    f->redis[i] = (struct event_item){
+        .item_id = text_of(id),
+        .total = c.total,
+        .available = c.available,
+        .held = c.held,
+        .sold = c.sold,
+    };
+    f->mysql[i] = (struct mark_item){
+        .item_id = text_of(id),
+        .row = c,
+        .ledger = c,
+        .held = c.held,
+        .sold = c.sold,
+    };
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
 
-    *f = (struct fixture){
-        .redis = {ITEM("chair", 10, 5, 3, 2), ITEM("phone", 7, 0, 0, 7)},
-        .mysql = {ROW("chair", 10, 5, 3, 2), ROW("phone", 7, 0, 0, 7)},
-    };
+    set_item(f, 0, "chair", (struct mark_counters){10, 5, 3, 2});
+    set_item(f, 1, "phone", (struct mark_counters){7, 0, 0, 7});
     f->mark = (struct ledger_mark){.orders = 9, .payments = 4, .n_items = 2, .items = f->redis};
     f->record = (struct mark_record){.orders = 9, .payments = 4, .n_items = 2, .items = f->mysql};
     buf_init_fixed(&f->detail, f->text, sizeof(f->text));
