@@ -72,6 +72,10 @@ def post(system, body, path="/v1/orders", **headers):
     return requests.post(system.url + path, data=body, headers=headers, timeout=60)
 
 
+def until_ready(system):
+    wait_until(lambda: requests.get(system.url + "/readyz", timeout=10).status_code == 200, 60, "ready again")
+
+
 def raw(system, request):
     """Sends bytes, returns everything until the server closes or is silent for long."""
     host, _, port = system.url.rpartition("//")[2].partition(":")
@@ -342,6 +346,7 @@ def test_without_redis_the_owner_does_not_hear_sold_out(system):
         assert answer.status_code == 503, answer.text
         assert answer.json()["reason"] in ("not_ready", "recovering", "queue_full")
     wait_until(lambda: owner.order(item, key="mine", wait=None).status_code == 200, 30, "Redis is back")
+    until_ready(system)
 
 
 # ------------------------------------------------------------------ gates
@@ -567,6 +572,7 @@ def test_unknown_is_told_as_unknown(system):
         text = requests.get(short.url + "/metrics", timeout=10).text
         assert system.metric("seckill_producer_unknown_total", text) == 2
         conserved(system, text)
+    until_ready(system)
 
 
 def conserved(system, text=None):
@@ -605,7 +611,7 @@ def test_without_redis_not_ready(system):
         assert "[-] redis" in verbose and "[+] serving" in verbose
     finally:
         system.stack.restart("redis")
-    wait_until(lambda: requests.get(system.url + "/readyz", timeout=10).status_code == 200, 30, "ready again")
+    until_ready(system)
     wait_until(lambda: system.shopper().order(item).status_code == 201, 30, "orders again")
 
 
