@@ -44,16 +44,21 @@ struct item *queue_push(struct queue *q)
 
 void item_keep(struct item *item, struct slice key, struct slice value, bool keeps_value)
 {
-    const size_t value_len = keeps_value ? value.len : 0;
+    const size_t value_len = !keeps_value                 ? 0
+                             : value.len < ITEM_VALUE_MAX ? value.len
+                                                          : ITEM_VALUE_MAX;
 
+    if (key.len > ITEM_KEY_MAX) {
+        key.len = ITEM_KEY_MAX;
+    }
     item->bytes = xmalloc(key.len + value_len + 1);
     if (key.ptr != NULL) {
         memcpy(item->bytes, key.ptr, key.len);
         item->key = (struct slice){item->bytes, key.len};
     }
     if (keeps_value && value.ptr != NULL) {
-        memcpy(item->bytes + key.len, value.ptr, value.len);
-        item->value = (struct slice){item->bytes + key.len, value.len};
+        memcpy(item->bytes + key.len, value.ptr, value_len);
+        item->value = (struct slice){item->bytes + key.len, value_len};
     }
 }
 

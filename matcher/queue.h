@@ -23,6 +23,11 @@
 #include "common/command.h"
 #include "common/slice.h"
 
+enum {
+    ITEM_KEY_MAX = 1024,   /* bytes kept of a key */
+    ITEM_VALUE_MAX = 8192, /* bytes kept of a malformed record's value */
+};
+
 /* Positions are all of after this record, except prev. */
 struct item {
     int64_t offset, prev, timestamp_ms, log_time, rules;
@@ -49,7 +54,10 @@ struct item *queue_at(const struct queue *q, uint64_t seq);
 /* A zeroed item at the end; valid until the next queue_push(). */
 struct item *queue_push(struct queue *q);
 
-/* Copies key, and value if it is to be kept. */
+/*
+ * Copies key, and value if it is to be kept: their beginnings, of very large ones.  A record may be as
+ * large as Kafka lets it; its outcome and its dead letter, which say more, must not be larger.
+ */
 void item_keep(struct item *item, struct slice key, struct slice value, bool keeps_value);
 void item_tell(struct item *item, struct slice outcome);
 

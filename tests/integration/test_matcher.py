@@ -226,6 +226,23 @@ def test_malformed_records_stop_nothing(world):
     finish(w)
 
 
+def test_records_as_large_as_kafka_takes_them(world):
+    """Neither the copy nor the outcome may be larger than what came in: the producer would refuse it for ever."""
+    w = world
+    items = open_all(w)
+    w.put(0, b"v" * 999_900)
+    w.put(0, b"v", key=b"k" * 999_900)
+    w.put(0, w.order(0, items[0], "u"))
+    w.matcher().ready()
+    w.applied()
+    events = [e for o in w.story(0) for e in o["events"]]
+    assert [e["type"] for e in events[-3:]] == ["refused", "refused", "reserved"]
+    assert [e["detail"] for e in events[-3:-1]] == ["too_large", "not_json"]
+    dead = {int(h["offset"]): value for _, value, h in w.records(w.dead, 0)}
+    assert sorted(len(v) for v in dead.values()) == [1, 8192]
+    finish(w)
+
+
 def test_three_matchers_share_and_take_over(world):
     w = world
     items = open_all(w)
