@@ -19,6 +19,8 @@
 
 enum {
     SEEK_AGAIN_MS = 5000,
+    STUCK_PAUSE_MS = 1000,
+    STUCK_MAX = 10,
 };
 
 void follow_init(struct follow *f, int partition, int partitions, int64_t probe_ms)
@@ -184,6 +186,7 @@ static enum follow_action note_read(struct follow *f, int64_t offset, int64_t no
 {
     f->next_offset = offset + 1;
     f->read_ms = now_ms;
+    f->stuck = 0;
     if (f->scan_end < 0) {
         return FOLLOW_NOTHING;
     }
@@ -254,13 +257,26 @@ enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_
     return note_read(f, offset, now_ms);
 }
 
-enum follow_action follow_out_of_range(struct follow *f, int64_t now_ms)
+enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const char *why,
+                                int64_t now_ms)
 {
     if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
         return FOLLOW_NOTHING;
     }
-    f->state = FOLLOW_READING;
-    return seek(f, FOLLOW_BEGIN, now_ms);
+    if (is_out_of_range) {
+        f->state = FOLLOW_READING;
+        return seek(f, FOLLOW_BEGIN, now_ms);
+    }
+    if (++f->stuck >= STUCK_MAX) {
+        return halt(f, "the topic cannot be read: %s", why);
+    }
+    /* The next tick but a few asks for the same place again. */
+    if (f->next_offset >= 0) {
+        f->seek_offset = f->next_offset;
+        f->next_offset = -1;
+    }
+    f->sought_ms = now_ms - SEEK_AGAIN_MS + STUCK_PAUSE_MS;
+    return FOLLOW_NOTHING;
 }
 
 enum follow_action follow_tick(struct follow *f, int64_t now_ms)

@@ -74,6 +74,7 @@ struct follow {
     int64_t moved_ms;    /* when the head moved, or was asked about, last */
     int64_t read_ms;     /* when anything was read last */
     int64_t sought_ms;
+    int stuck; /* times that it could not be read, in a row */
     char why[256];
 };
 
@@ -94,8 +95,12 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
 /* What was read at `offset` is not an outcome record at all. */
 enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms) ATTR_MUSTCHECK;
 
-/* The offset last asked for is not in the topic. */
-enum follow_action follow_out_of_range(struct follow *f, int64_t now_ms) ATTR_MUSTCHECK;
+/*
+ * Reading stands still: the offset is not in the topic (then it is read from its start), or the
+ * topic cannot be read there, which is tried again a few times before the partition halts.
+ */
+enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const char *why,
+                                int64_t now_ms) ATTR_MUSTCHECK;
 
 /*
  * Time has passed.  Answers FOLLOW_PROBE when the head has not moved for probe_ms and either nothing

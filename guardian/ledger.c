@@ -106,6 +106,11 @@ const struct ledger_mark *ledger_mark(const struct ledger *l)
     return l->has_mark ? &l->mark : NULL;
 }
 
+void ledger_skip_mark(struct ledger *l)
+{
+    l->mark.is_skipped = l->has_mark;
+}
+
 bool ledger_is_mark(const struct outcome *o)
 {
     for (size_t i = 0; i < o->n_events; i++) {

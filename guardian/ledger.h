@@ -37,6 +37,7 @@ struct ledger_mark {
     int64_t orders, payments;
     size_t n_items;
     struct event_item *items; /* by item_id in byte order */
+    bool is_skipped;          /* it is noted, and not compared */
 };
 
 struct ledger *ledger_create(int partition);
@@ -62,6 +63,9 @@ size_t ledger_rows(const struct ledger *l);
 
 /* NULL when there is none. */
 const struct ledger_mark *ledger_mark(const struct ledger *l);
+
+/* Comparing has failed too often: the partition must go on without. */
+void ledger_skip_mark(struct ledger *l);
 
 /* True when the outcome is a mark, which wants a batch of its own. */
 bool ledger_is_mark(const struct outcome *o);

@@ -232,21 +232,32 @@ size_t mark_compare(const struct ledger_mark *mark, const struct mark_record *r,
     return n;
 }
 
+/* As in the column `clean`. */
+static int result_of(const struct ledger_mark *mark, size_t differences)
+{
+    if (mark->is_skipped) {
+        return MARK_SKIPPED;
+    }
+    return differences == 0 ? MARK_CLEAN : MARK_DIFFERENT;
+}
+
 bool mark_record_run(struct db *db, const struct ledger *l, struct err *err)
 {
     const struct ledger_mark *mark = ledger_mark(l);
     struct mark_record record = {0};
     struct buf detail, sql;
-    size_t differences;
+    size_t differences = 0;
     bool ok;
 
     buf_init(&detail, DETAIL_BYTES);
     buf_init(&sql, 4 * (size_t)DETAIL_BYTES);
-    ok = mark_read(db, ledger_partition(l), &record, err);
+    ok = mark->is_skipped || mark_read(db, ledger_partition(l), &record, err);
     if (ok) {
         int64_t affected;
 
-        differences = mark_compare(mark, &record, &detail);
+        if (!mark->is_skipped) {
+            differences = mark_compare(mark, &record, &detail);
+        }
         buf_puts(&sql,
                  "INSERT INTO reconcile_runs (run_id, partition_id, log_offset, log_time, clean, "
                  "redis_orders, mysql_orders, redis_payments, mysql_payments, items, "
@@ -255,7 +266,7 @@ bool mark_record_run(struct db *db, const struct ledger *l, struct err *err)
         buf_printf(&sql,
                    ",%d,%" PRId64 ",%" PRId64 ",%d,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
                    ",%zu,%zu,",
-                   ledger_partition(l), mark->offset, mark->log_time, differences == 0,
+                   ledger_partition(l), mark->offset, mark->log_time, result_of(mark, differences),
                    mark->orders, record.orders, mark->payments, record.payments, mark->n_items,
                    differences);
         ledger_put_id(&sql, buf_slice(&detail));

@@ -16,6 +16,13 @@
 #include "guardian/db.h"
 #include "guardian/ledger.h"
 
+/* What came of a mark: the column `clean` of reconcile_runs. */
+enum mark_result {
+    MARK_DIFFERENT = 0,
+    MARK_CLEAN = 1,
+    MARK_SKIPPED = 2, /* comparing failed again and again, and the partition had to go on */
+};
+
 /* Four counters of an item. */
 struct mark_counters {
     int64_t total, available, held, sold;

@@ -14,6 +14,7 @@
 #include "common/kafka.h"
 #include "common/xmalloc.h"
 #include "guardian/ledger_impl.h"
+#include "guardian/mark.h"
 #include "guardian/report.h"
 #include "guardian/sweep.h"
 
@@ -149,7 +150,14 @@ static bool take_run(const struct slice *columns, unsigned n, void *arg)
     mark = &r->marks[partition];
     mark->is_met = true;
     mark->offset = number_of(columns[1]);
-    mark->is_clean = number_of(columns[2]) == 1;
+    mark->is_clean = number_of(columns[2]) == MARK_CLEAN;
+    if (number_of(columns[2]) == MARK_SKIPPED) {
+        report_unchecked(
+            &r->report,
+            "partition %d: the guardian could not compare at the mark: mysql-timeout is "
+            "too short for it, or MySQL was away",
+            (int)partition);
+    }
     mark->differences = number_of(columns[3]);
     mark->detail = xmemdup0(columns[4].ptr, columns[4].len);
     mark->items = number_of(columns[5]);

@@ -65,6 +65,7 @@ enum {
     RETRY_BASE_MS = 50,
     RETRY_MAX_MS = 5000,
     LEAVE_GROUP_MS = 3000,
+    MARK_ATTEMPTS = 3,
 };
 
 /* A batch, and the job of writing it. */
@@ -74,6 +75,7 @@ struct batch {
     struct part *part; /* borrowed; parts live as long as the service */
     struct ledger *ledger;
     uint64_t life;
+    int attempts;
     int64_t since_ms; /* when its first outcome came */
     int64_t took_us;
     enum commit_result result;
@@ -519,6 +521,10 @@ static void finish_commit(struct part *part, struct batch *batch)
         stats_add(s->stats, STAT_RETRIES, 1);
         log_limited(LOG_LEVEL_WARN, "mysql.unwell", LOG_INT("partition", part->partition),
                     LOG_ERR(&batch->err));
+        /* A mark reads whole tables; if that takes longer than MySQL may, the sale comes first. */
+        if (++batch->attempts == MARK_ATTEMPTS) {
+            ledger_skip_mark(batch->ledger);
+        }
         TAILQ_INSERT_HEAD(&part->queue, batch, link);
         arm(part, backoff_next(&part->backoff, arc4random()));
         return;
@@ -644,6 +650,7 @@ static struct batch *batch_for(struct part *part, const struct outcome *o,
     }
     batch = take_batch(part);
     batch->life = part->life;
+    batch->attempts = 0;
     batch->since_ms = clock_mono_ms();
     batch->job = (struct pool_job){.run = run_commit, .done = done_commit};
     ledger_begin(batch->ledger, base);
@@ -714,13 +721,12 @@ static void on_stuck(int partition, bool is_out_of_range, const char *why, void 
     struct service *s = arg;
     struct part *part = &s->parts[partition];
 
-    log_warn("outcomes.stuck", LOG_INT("partition", partition),
-             LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("why", why));
+    log_limited(LOG_LEVEL_WARN, "outcomes.stuck", LOG_INT("partition", partition),
+                LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("why", why));
     if (!is_reading(part)) {
         return;
     }
-    act(part, is_out_of_range ? follow_out_of_range(&part->follow, clock_mono_ms())
-                              : follow_halt(&part->follow, why));
+    act(part, follow_stuck(&part->follow, is_out_of_range, why, clock_mono_ms()));
 }
 
 static void on_fatal(const char *why, void *arg)

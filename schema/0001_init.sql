@@ -153,7 +153,7 @@ CREATE TABLE IF NOT EXISTS reconcile_runs (
     partition_id   SMALLINT UNSIGNED NOT NULL,
     log_offset     BIGINT NOT NULL,
     log_time       BIGINT NOT NULL,
-    clean          TINYINT UNSIGNED NOT NULL,
+    clean          TINYINT UNSIGNED NOT NULL,  -- 1 clean, 0 different, 2 could not be compared
     redis_orders   BIGINT NOT NULL,
     mysql_orders   BIGINT NOT NULL,
     redis_payments BIGINT NOT NULL,

@@ -172,9 +172,41 @@ static void reads_from_the_start_when_the_topic_was_trimmed(void **state)
     (void)state;
     follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
     assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
-    assert_int_equal(follow_out_of_range(&f, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_stuck(&f, true, "", 0), FOLLOW_SEEK);
     assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
     assert_int_equal(give(&f, outcome_of(10), 30), FOLLOW_APPLY);
+}
+
+static void tries_again_where_it_cannot_read_and_halts_in_the_end(void **state)
+{
+    struct follow f = at_nine();
+    int64_t now_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(follow_stuck(&f, false, "bad message", now_ms), FOLLOW_NOTHING);
+        now_ms += 500;
+        assert_int_not_equal(follow_tick(&f, now_ms), FOLLOW_SEEK);
+        now_ms += 600;
+        while (follow_tick(&f, now_ms) != FOLLOW_SEEK) {
+            assert_true(now_ms < 100000);
+            now_ms += 10;
+        }
+        assert_int_equal(follow_seek_offset(&f), 20);
+    }
+    assert_int_equal(follow_stuck(&f, false, "bad message", now_ms), FOLLOW_HALT);
+    assert_non_null(strstr(follow_why(&f), "bad message"));
+}
+
+static void what_is_read_again_was_not_stuck(void **state)
+{
+    struct follow f = at_nine();
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(follow_stuck(&f, false, "bad message", 0), FOLLOW_NOTHING);
+        assert_int_equal(give(&f, outcome_of(9), 20 + i), FOLLOW_DROP);
+    }
 }
 
 static void a_stale_record_from_before_the_seek_is_no_overlap(void **state)
@@ -444,6 +476,8 @@ int main(void)
         cmocka_unit_test(overlaps_by_one),
         cmocka_unit_test(reads_from_the_start_when_the_overlap_is_not_there),
         cmocka_unit_test(reads_from_the_start_when_the_topic_was_trimmed),
+        cmocka_unit_test(tries_again_where_it_cannot_read_and_halts_in_the_end),
+        cmocka_unit_test(what_is_read_again_was_not_stuck),
         cmocka_unit_test(a_stale_record_from_before_the_seek_is_no_overlap),
         cmocka_unit_test(halts_on_another_log),
         cmocka_unit_test(halts_on_another_history),
