@@ -557,8 +557,9 @@ void part_record(struct part *p, const struct part_record *record, struct part_t
 
     /* Older ones: a stale fetch, or the way back to where a seek goes. */
     if ((!is_catching && p->phase != PHASE_STEADY) || p->needs_fetch || p->needs_begin ||
-        p->needs_recheck || p->stop != PART_HALT_NONE || (p->is_draining && !is_catching) ||
-        record->offset < p->next_offset || is_gap(p, record, now)) {
+        (p->needs_recheck && !is_catching) || p->stop != PART_HALT_NONE ||
+        (p->is_draining && !is_catching) || record->offset < p->next_offset ||
+        is_gap(p, record, now)) {
         return;
     }
     p->progress_at = now.mono_ms;
@@ -1032,11 +1033,15 @@ void part_recheck(struct part *p)
     }
 }
 
-/* Only when no script is under way: its batch must be resolved first, and cannot be sent again. */
+/*
+ * Only when no script is under way: its batch must be resolved first, and cannot be sent again.  And
+ * only after catching up, which compares by itself and applies nothing: otherwise a broker that
+ * keeps coming and going would keep a long way back from ever ending.
+ */
 static void recheck(struct part *p, struct part_time now)
 {
     p->counts.rechecks++;
-    if (p->phase == PHASE_CATCHING || p->batch > 0) {
+    if (p->batch > 0) {
         p->restarts = 0;
         restart(p, now);
         return;
@@ -1187,7 +1192,7 @@ static bool can_stop(const struct part *p)
 bool part_next(struct part *p, struct part_time now, unsigned can, struct part_action *action)
 {
     *action = (struct part_action){.offset = -1};
-    if (p->needs_recheck && !p->is_calling) {
+    if (p->needs_recheck && !p->is_calling && p->phase != PHASE_CATCHING) {
         recheck(p, now);
     }
     if (can_stop(p)) {

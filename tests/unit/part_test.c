@@ -1392,6 +1392,35 @@ static void test_recheck_with_an_unknown_batch(void **state)
     check_well(w);
 }
 
+/* A broker that comes and goes may not keep a long way back from ending. */
+static void test_recheck_waits_for_the_way_back(void **state)
+{
+    struct world *w = *state;
+    int reads;
+
+    w->can = PART_CAN_CALL;
+    begin(w, 20);
+    part_revoke(w->part);
+    part_assign(w->part, w->now);
+    w->no_delivery = true;
+    settle(w);
+    reads = w->reads;
+    for (int i = 0; i < 22; i++) {
+        w->no_delivery = false;
+        assert_true(deliver(w));
+        w->no_delivery = true;
+        part_recheck(w->part);
+        settle(w);
+        assert_string_equal(look(w).phase, "catching");
+    }
+    assert_int_equal(w->reads, reads);
+    w->no_delivery = false;
+    w->can |= PART_CAN_PUBLISH;
+    pass(w, 1500);
+    assert_int_equal(w->reads, reads);
+    check_well(w);
+}
+
 static void test_queued_records_that_vanished(void **state)
 {
     struct world *w = *state;
@@ -1801,6 +1830,7 @@ int main(void)
         TEST(test_recheck_finds_the_same_log),
         TEST(test_recheck_finds_another_log),
         TEST(test_recheck_with_an_unknown_batch),
+        TEST(test_recheck_waits_for_the_way_back),
         TEST(test_queued_records_that_vanished),
         TEST(test_go_back_n),
         TEST(test_late_reports_are_ignored),
