@@ -166,7 +166,7 @@ format-check: | deps-lint ## fail if `make format` would change anything
 # One process per file: given several, clang-tidy 14 misreports va_start().  What was clean has a stamp
 # and is looked at again when it, a header of it, or the rules have changed.
 TIDY := $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
-$(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy Makefile | $(SCRIPTS) $(SCHEMA) deps-build deps-unit deps-lint
+$(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy | $(SCRIPTS) $(SCHEMA) deps-build deps-unit deps-lint
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
 	@$(CC) -std=gnu11 $(ALL_CPPFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
