@@ -13,6 +13,7 @@ import pytest
 
 from lib.record import Record
 from lib.wait import holds_for, wait_until
+from lib.world import order_id_of
 
 HALTED = 3
 
@@ -202,6 +203,32 @@ def test_sigterm_under_load_drains(live):
     wait_until(lambda: live.recorded(0) > 0, 30, "progress")
     assert g.stop() == 0
     live.guardian().ready()
+    clean(live)
+
+
+def keyed_orders(w, item, user, count):
+    return [w.order(0, item, user, order_id=order_id_of(0, keyed=True)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_what_redis_forgets_is_marked_as_forgotten(live, rows):
+    """At most 64 orders per user, and 8 payments per order; beyond that it matters what is asked when."""
+    live.guardian(batch_rows=rows).ready()
+    live.put(0, live.open("lamp@0", 1000, 1000), live.open("desk@0", 1000, 1))
+    live.put(0, *keyed_orders(live, "lamp@0", "many", 70))
+    live.put(0, *keyed_orders(live, "desk@0", "pushy", 70))
+    paid = live.order(0, "lamp@0", "payer")
+    pays = [
+        {"type": "pay", "order_id": paid["order_id"], "payment_id": f"p{i}", "user_id": "payer"} for i in range(11)
+    ]
+    # The first payment overtakes its order: answered, but never listed with it.
+    live.put(0, pays[0], paid, *pays[1:])
+    live.applied()
+    live.caught_up()
+    counts = dict(live.rows("SELECT user_id, COUNT(*) FROM orders WHERE remembered = 1 GROUP BY user_id"))
+    assert counts == {b"many": 64, b"pushy": 64, b"payer": 1}
+    assert live.rows("SELECT COUNT(*) FROM orders WHERE remembered = 0") == ((12,),)
+    live.reconcile()
     clean(live)
 
 

@@ -47,6 +47,64 @@ static void the_pool_shrinks_when_half_of_it_is_idle_for_long(void **state)
     assert_int_equal(size_of(4, 4, 0, 3600000), 4);
 }
 
+/* A job that notes how often it ran and was given back. */
+struct counted {
+    struct pool_job job;
+    int runs, returns;
+    struct event_base *base;
+    int *left;
+};
+
+static void run_counted(struct pool_job *job, struct pool_tools *tools)
+{
+    struct counted *c = (struct counted *)job;
+
+    assert_non_null(tools->db);
+    c->runs++;
+}
+
+static void done_counted(struct pool_job *job, void *arg)
+{
+    struct counted *c = (struct counted *)job;
+
+    (void)arg;
+    c->returns++;
+    if (--*c->left == 0) {
+        (void)event_base_loopbreak(c->base);
+    }
+}
+
+static void every_job_comes_back_once(void **state)
+{
+    enum { JOBS = 2000 };
+    struct db_settings mysql = {.host = "127.0.0.1", .port = 1, .timeout_ms = 1000};
+    struct options_redis redis = {.host = "127.0.0.1", .port = 1};
+    struct pool_settings settings = {.mysql = &mysql, .redis = &redis, .threads_max = 8};
+    struct counted *jobs = calloc(JOBS, sizeof(*jobs));
+    struct event_base *base = event_base_new();
+    struct err err = {0};
+    struct pool *pool = pool_create(base, &settings, &err);
+    int left = JOBS;
+
+    (void)state;
+    assert_non_null(pool);
+    for (int i = 0; i < JOBS; i++) {
+        jobs[i] = (struct counted){
+            .job = {.run = run_counted, .done = done_counted}, .base = base, .left = &left};
+        pool_submit(pool, &jobs[i].job);
+    }
+    (void)event_base_dispatch(base);
+    assert_int_equal(left, 0);
+    assert_in_range(pool_threads(pool), POOL_THREADS_MIN, 8);
+    pool_destroy(pool);
+    for (int i = 0; i < JOBS; i++) {
+        assert_int_equal(jobs[i].runs, 1);
+        assert_int_equal(jobs[i].returns, 1);
+    }
+    event_base_free(base);
+    free(jobs);
+}
+
 static void errors_of_mysql_are_waited_for_or_halt(void **state)
 {
     static const unsigned passing[] = {1205, 1213, 2002, 2003, 2006, 2013, 1040, 1203,
@@ -162,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_pool_grows_with_the_backlog),
         cmocka_unit_test(the_pool_shrinks_when_half_of_it_is_idle_for_long),
+        cmocka_unit_test(every_job_comes_back_once),
         cmocka_unit_test(errors_of_mysql_are_waited_for_or_halt),
         cmocka_unit_test(a_migration_is_cut_into_statements),
         cmocka_unit_test(the_worst_is_the_status_of_a_report),
