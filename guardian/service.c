@@ -309,6 +309,7 @@ static void tell_halted(struct part *part)
 
 static void assign_now(struct service *s)
 {
+    static const struct timeval again = {.tv_sec = 1};
     struct kafka_start *starts = xcalloc((size_t)s->n_parts, sizeof(*starts));
     struct err err = {0};
     size_t n = 0;
@@ -329,13 +330,20 @@ static void assign_now(struct service *s)
         n++;
     }
     if (!kafka_consumer_assign(s->consumer, starts, n, &err)) {
-        log_error("kafka.assign_failed", LOG_ERR(&err));
+        /* Without it not even a seek would do anything. */
+        log_limited(LOG_LEVEL_WARN, "kafka.assign_failed", LOG_ERR(&err));
+        s->is_assigning = true;
+        if (event_add(s->assign_timer, &again) != 0) {
+            log_error("event.failed");
+        }
+        goto out;
     }
-    free(starts);
     for (int i = 0; i < s->n_parts; i++) {
         regulate(&s->parts[i]);
     }
     daemon_ready(s->daemon);
+out:
+    free(starts);
 }
 
 static void assign_if_loaded(struct service *s)
