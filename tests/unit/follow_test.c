@@ -435,6 +435,20 @@ static void goes_on_when_the_scan_finds_it(void **state)
     assert_false(follow_is_halted(&f));
 }
 
+static void a_long_scan_is_not_begun_anew(void **state)
+{
+    struct follow f = scanning();
+    enum follow_action action;
+    struct outcome later = outcome_of(11);
+
+    (void)state;
+    for (int64_t now_ms = PROBE_MS; now_ms < 20 * PROBE_MS; now_ms += PROBE_MS) {
+        assert_int_equal(follow_record(&f, &later, now_ms / PROBE_MS, now_ms, &action),
+                         FOLLOW_LATER);
+        assert_int_equal(follow_tick(&f, now_ms), FOLLOW_NOTHING);
+    }
+}
+
 static void a_stale_record_ends_no_scan(void **state)
 {
     struct follow f = scanning();
@@ -493,6 +507,7 @@ int main(void)
         cmocka_unit_test(waits_for_what_will_still_come),
         cmocka_unit_test(halts_when_the_whole_topic_lacks_it),
         cmocka_unit_test(goes_on_when_the_scan_finds_it),
+        cmocka_unit_test(a_long_scan_is_not_begun_anew),
         cmocka_unit_test(a_stale_record_ends_no_scan),
         cmocka_unit_test(halts_on_an_empty_topic_that_should_not_be),
         cmocka_unit_test(repeats_a_seek_that_was_lost),

@@ -293,6 +293,15 @@ static void a_forgotten_rejection_may_be_decided_once_more(void **state)
     has(sql, "remembered = IF(remembered = 0, VALUES(remembered), 2)");
 }
 
+static void a_remembered_rejection_is_decided_for_ever(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(add(f, REJECTED(KEYED, "ann", "sold_out")));
+    assert_true(add(f, RESERVED(KEYED, "ann", "1")));
+    assert_false(settle(f, NULL, 0));
+}
+
 static void the_65th_order_of_a_user_is_forgotten(void **state)
 {
     struct fixture *f = *state;
@@ -497,6 +506,7 @@ int main(void)
         TEST(another_user_has_another_order),
         TEST(rejections_are_remembered_if_keyed),
         TEST(a_forgotten_rejection_may_be_decided_once_more),
+        TEST(a_remembered_rejection_is_decided_for_ever),
         TEST(the_65th_order_of_a_user_is_forgotten),
         TEST(asks_how_many_orders_a_user_has),
         TEST(a_sale_opens),
