@@ -442,7 +442,7 @@ static void a_long_scan_is_not_begun_anew(void **state)
     struct outcome later = outcome_of(11);
 
     (void)state;
-    for (int64_t now_ms = PROBE_MS; now_ms < 20 * PROBE_MS; now_ms += PROBE_MS) {
+    for (int64_t now_ms = PROBE_MS; now_ms < INT64_C(20) * PROBE_MS; now_ms += PROBE_MS) {
         assert_int_equal(follow_record(&f, &later, now_ms / PROBE_MS, now_ms, &action),
                          FOLLOW_LATER);
         assert_int_equal(follow_tick(&f, now_ms), FOLLOW_NOTHING);
