@@ -19,7 +19,7 @@ static void wait_or_tell(struct calls *c, struct call *call, const char *state, 
     } else if (state != NULL) {
         reply_undecided(c, call, state, ahead);
     } else {
-        reply_refusal(c, call, REFUSAL_UNKNOWN_ORDER);
+        reply_refusal(c, call, call->is_behind ? REFUSAL_RECOVERING : REFUSAL_UNKNOWN_ORDER);
     }
 }
 
@@ -53,6 +53,7 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         reply_entry(c, call, 200, &entry);
         return;
     }
+    call->is_behind = door_is_behind(c->door, look);
     if (is_flying(c, call)) {
         wait_or_tell(c, call, "queued", -1);
         return;

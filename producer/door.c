@@ -229,6 +229,18 @@ static enum refusal refusal_of(enum reason reason)
     }
 }
 
+/* What stands between any order and the log. */
+static void pass_line(struct door *d, const struct door_order *order, struct door_verdict *verdict)
+{
+    if (partition_of(d, order->partition)->is_recovering) {
+        door_refuse(d, REFUSAL_RECOVERING, verdict);
+    } else if (door_lag(d, order->partition) > d->settings.lag_max) {
+        door_refuse(d, REFUSAL_LAGGING, verdict);
+    } else {
+        *verdict = (struct door_verdict){.move = DOOR_SEND};
+    }
+}
+
 /* What stands between an order and the log once it is known to be new. */
 static void pass_gates(struct door *d, const struct door_order *order, const struct door_now *now,
                        struct door_verdict *verdict)
@@ -249,14 +261,8 @@ static void pass_gates(struct door *d, const struct door_order *order, const str
         door_refuse(d, refusal_of(reason), verdict);
         return;
     case GATES_PASS:
-        break;
-    }
-    if (partition_of(d, order->partition)->is_recovering) {
-        door_refuse(d, REFUSAL_RECOVERING, verdict);
-    } else if (door_lag(d, order->partition) > d->settings.lag_max) {
-        door_refuse(d, REFUSAL_LAGGING, verdict);
-    } else {
-        *verdict = (struct door_verdict){.move = DOOR_SEND};
+        pass_line(d, order, verdict);
+        return;
     }
 }
 
@@ -282,6 +288,11 @@ bool door_find_entry(struct slice orders, struct slice order_id, struct order_en
         }
     }
     return false;
+}
+
+bool door_is_behind(const struct door *d, const struct door_look *look)
+{
+    return look->watermark < partition_of(d, look->partition)->highest;
 }
 
 void door_order_looked(struct door *d, const struct door_order *order, const struct door_look *look,
@@ -314,6 +325,11 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
         return;
     }
     if (refuse_unready(d, order->partition, now->mono_ms, verdict)) {
+        return;
+    }
+    if (order->order_id.ptr != NULL && door_is_behind(d, look)) {
+        /* A gate shut since the look-up may have been shut by this very order: the log knows. */
+        pass_line(d, order, verdict);
         return;
     }
     pass_gates(d, order, now, verdict);

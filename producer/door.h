@@ -112,6 +112,12 @@ void door_refuse(struct door *d, enum refusal refusal, struct door_verdict *verd
 bool door_find_entry(struct slice orders, struct slice order_id,
                      struct order_entry *entry) ATTR_MUSTCHECK;
 
+/*
+ * The outcome stream has told more than what the look-up knew: Redis went back, or the answer was
+ * overtaken on its way.  What it did not find may be there.
+ */
+bool door_is_behind(const struct door *d, const struct door_look *look) ATTR_MUSTCHECK;
+
 /* ---- events ---- */
 
 /* Any look-up that was answered, before what it says is used; item_id of look->item, if asked. */

@@ -262,6 +262,31 @@ static void a_redis_that_went_back_proves_nothing(void **state)
     assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_READY);
 }
 
+static void what_overtook_the_look_up_does_not_refuse(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, true);
+    struct outcome o = {.partition = 1, .offset = 4, .prev = 3, .genesis = LOG_ID};
+    const struct door_order wanted = order(true);
+    struct event sold = {.type = EVENT_RESERVED, .qty = 1, .available = 0};
+    struct door_verdict v;
+
+    l.highest = 3;
+    door_on_look(w->door, &l, phone, w->now.mono_ms);
+    assert_false(door_is_behind(w->door, &l));
+    assert_true(command_set_text(&sold.item_id, phone));
+    o.events = &sold;
+    o.n_events = 1;
+    assert_true(door_on_outcome(w->door, &o, w->now.mono_ms)); /* the last unit: whose? */
+    assert_true(door_is_behind(w->door, &l));
+    assert_int_equal(first(w, false).refusal, REFUSAL_SOLD_OUT);
+    door_order_looked(w->door, &wanted, &l, &w->now, &v);
+    assert_int_equal(v.move, DOOR_SEND); /* perhaps its own: the log knows */
+    l = stock(4, false);
+    l.highest = 4;
+    assert_int_equal(second(w, true, &l).refusal, REFUSAL_SOLD_OUT);
+}
+
 static void the_line_is_bounded(void **state)
 {
     struct world *w = *state;
@@ -384,6 +409,7 @@ int main(void)
         TEST(the_second_goes_with_the_first),
         TEST(it_flew_while_we_looked),
         TEST(a_redis_that_went_back_proves_nothing),
+        TEST(what_overtook_the_look_up_does_not_refuse),
         TEST(the_line_is_bounded),
         TEST(not_ready_says_so),
         TEST(another_log_shuts_the_partition),
