@@ -638,6 +638,20 @@ failed:
     return NULL;
 }
 
+/* The last word to a call: what was sent is in the log, as everything in flight was settled. */
+static void dismiss(struct calls *c, struct call *call)
+{
+    if (!call->is_sent) {
+        reply_refusal(c, call, REFUSAL_DRAINING);
+    } else if (call->kind == CALLS_ORDER) {
+        reply_accepted(c, call);
+    } else if (call->kind == CALLS_PAY) {
+        reply_payment(c, call, 'Q', REASON_NONE, NULL);
+    } else {
+        reply_cancel_queued(c, call);
+    }
+}
+
 void calls_destroy(struct calls *c)
 {
     if (c == NULL) {
@@ -654,7 +668,7 @@ void calls_destroy(struct calls *c)
     lookup_destroy(c->lookup);
     for (int64_t i = 0; i < c->settings.calls_max; i++) {
         if (c->calls[i].is_used) {
-            reply_refusal(c, &c->calls[i], REFUSAL_DRAINING);
+            dismiss(c, &c->calls[i]);
         }
     }
     waiters_destroy(c->waiters);

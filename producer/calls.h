@@ -67,7 +67,7 @@ struct calls_settings {
 struct calls *calls_create(struct event_base *base, const struct calls_settings *settings,
                            struct err *err) ATTR_MUSTCHECK;
 
-/* Answers what is pending as unknown or not ready.  NULL is allowed. */
+/* Answers what is pending as unknown, queued or draining.  NULL is allowed. */
 void calls_destroy(struct calls *c);
 
 /* Takes the duty to answer req. */

@@ -51,17 +51,19 @@
     X(RATE_ITEM, 503, "rate_item", "Busy with this item",                                          \
       "Too many orders for this item at once: come again after Retry-After seconds.")              \
     X(QUEUE_FULL, 503, "queue_full", "Queue full",                                                 \
-      "The order was not placed. Come again after Retry-After seconds.")                           \
+      "This request changed nothing. Come again after Retry-After seconds.")                       \
     X(WAITERS_FULL, 503, "queue_full", "Too many are waiting",                                     \
-      "Nothing was done. Come again after Retry-After seconds, or ask without Prefer: wait.")      \
+      "This request changed nothing. Come again after Retry-After seconds, or without Prefer: "    \
+      "wait.")                                                                                     \
     X(LAGGING, 503, "lagging", "The line is too long",                                             \
-      "The order was not placed. Come again after Retry-After seconds.")                           \
+      "This request placed nothing. Come again after Retry-After seconds.")                        \
     X(RECOVERING, 503, "recovering", "Recovering",                                                 \
       "The store is being brought up to date. Come again after Retry-After seconds.")              \
     X(NOT_READY, 503, "not_ready", "Not ready",                                                    \
       "A part of the service cannot be reached. Come again after Retry-After seconds.")            \
     X(NOT_PLACED, 503, "not_ready", "Not placed",                                                  \
-      "The log did not take it: nothing was placed. Come again after Retry-After seconds.")        \
+      "The log did not take it: this request changed nothing. Come again after Retry-After "       \
+      "seconds.")                                                                                  \
     X(DRAINING, 503, "draining", "Shutting down",                                                  \
       "This server is about to stop. Connect again after Retry-After seconds.")                    \
     X(UNKNOWN_FATE, 504, "unknown", "Nobody knows yet",                                            \

@@ -1,6 +1,7 @@
 """The door's HTTP contract (docs/protocol.md section 7), against the real stack and a real matcher."""
 
 import json
+import os
 import secrets
 import signal
 import socket
@@ -505,6 +506,28 @@ def test_an_unkeyed_rejection_is_found_in_the_record(system):
 # ------------------------------------------------------------------ limits, overload, faults
 
 
+def test_a_redis_that_went_back_does_not_deny_an_order(system):
+    """Failed over to a replica that lacks the newest records, while the record in MySQL lags too."""
+    item = system.open(stock=5)
+    keys = f"seckill:{{{system.partition_of(item)}}}:"
+    shopper = system.shopper()
+    with stopped(system, "guardian"):
+        order = shopper.reserve(item)
+        with stopped(system, "matcher"), system.redis() as store:
+            watermark = int(store.hget(keys + "log", "watermark"))
+            orders = store.hget(keys + "orders", shopper.user)
+            try:
+                store.hset(keys + "log", "watermark", watermark - 1)
+                store.hdel(keys + "orders", shopper.user)
+                problem(shopper.get(order), 503, "recovering")
+                problem(shopper.get(order, wait=1), 503, "recovering")
+            finally:
+                store.hset(keys + "orders", shopper.user, orders)
+                store.hset(keys + "log", "watermark", watermark)
+            assert shopper.state(order) == "reserved"
+    until_ready(system)
+
+
 def test_rates(system):
     item = system.open(stock=100, limit=100)
     settings = {"SECKILL_RATE_USER": 1, "SECKILL_BURST_USER": 2, "SECKILL_RATE_GLOBAL": 1, "SECKILL_BURST_GLOBAL": 6}
@@ -635,6 +658,35 @@ def test_sigterm_drains(system):
         assert answer.headers["Connection"] == "close"
     log = system.stack.log("producer-drain")
     assert "program.leaving status=0" in log
+    again = system.shopper(shopper.user)
+    wait_until(lambda: again.state(answer.json()["order_id"]) == "reserved", 20, "the accepted order")
+
+
+def test_a_second_signal_denies_nothing(system):
+    """Cut short in mid-drain (SIGTERM twice), a door that has an order in the log does not say that it has not."""
+    item = system.open(stock=5)
+    with door(system, "producer-cut") as leaving:
+        shopper = leaving.shopper()
+        with stopped(system, "matcher"), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(shopper.order, item, 1, None, 30)
+            wait_until(
+                lambda: system.metric(
+                    "seckill_producer_delivered_total", requests.get(leaving.url + "/metrics", timeout=9).text
+                )
+                == 1,
+                20,
+                "an order in the log",
+            )
+            pid = int((system.stack.dir / "pid" / "producer-cut").read_text())
+            before = system.stack.log("producer-cut").count("program.draining")
+            os.kill(pid, signal.SIGTERM)
+            wait_until(
+                lambda: system.stack.log("producer-cut").count("program.draining") > before, 10, "the first is taken"
+            )
+            os.kill(pid, signal.SIGTERM)
+            answer = waiting.result()
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["state"] == "queued"
     again = system.shopper(shopper.user)
     wait_until(lambda: again.state(answer.json()["order_id"]) == "reserved", 20, "the accepted order")
 
