@@ -505,7 +505,10 @@ def test_unknown_rules_halt(told):
 def sold(live):
     """A record at rest, with a guardian that goes on."""
     live.guardian().ready()
-    live.busy(600)
+    live.busy(600, hold_ms=700)
+    live.applied()
+    short = [live.key(p, "due:700") for p in range(live.partitions)]
+    wait_until(lambda: not any(map(live.redis.llen, short)), 30, "the short holds expire")
     live.applied()
     live.caught_up()
     return live
@@ -663,9 +666,10 @@ def test_verify_sees_changes(sold):
     r.hdel(sold.key(0, "orders"), user)
     differs(sold, f"redis: orders {user}: redis lacks it")
     r.hset(sold.key(0, "orders"), user, value)
-    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE available > 0 LIMIT 1")
+    item = sold.rows("SELECT item_id FROM items WHERE available > 0 LIMIT 1")[0][0]
+    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE item_id = %s", item)
     differs(sold, "mysql: items", "held in orders")
-    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE held > 0 LIMIT 1")
+    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = %s", item)
     order, user = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'P' LIMIT 1")[0]
     sold.edit("DELETE FROM orders WHERE order_id = %s", order)
     differs(sold, f"mysql: orders {user.decode()}:", order.decode())
