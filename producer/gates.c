@@ -16,11 +16,14 @@
 
 #define NIL UINT32_MAX
 
+enum { MOVED_FRESH_MS = 10 }; /* a crowd that looks at a moving item costs so few look-ups */
+
 struct item {
     uint32_t prev, next, chain;
     uint32_t bucket;
     uint8_t id_len; /* 0: never used */
     bool exists;
+    bool moved; /* an event came after `shown` */
     char id[IDS_MAX];
     uint64_t record; /* the record that last changed it; 0: a look-up did */
     int64_t position;
@@ -138,6 +141,7 @@ static struct item *take(struct gates *g, struct slice item_id)
     it->chain = g->buckets[it->bucket];
     g->buckets[it->bucket] = at;
     it->position = -1;
+    it->moved = false;
     touch(g, at);
     return it;
 }
@@ -202,6 +206,7 @@ void gates_learn(struct gates *g, struct slice item_id, const struct item_entry 
     it->position = position;
     it->record = 0;
     it->shown = it->entry;
+    it->moved = false;
     it->learned_ms = it->counted_ms = now_ms;
 }
 
@@ -235,6 +240,7 @@ void gates_event(struct gates *g, const struct event *event, int64_t now_ms)
     it->record = g->record;
     it->counted_ms = now_ms;
     it->entry.available = event->available;
+    it->moved = it->moved || event->type != EVENT_REJECTED;
     if (event->type == EVENT_STOCK) {
         it->exists = true;
         it->learned_ms = now_ms;
@@ -251,6 +257,7 @@ void gates_event(struct gates *g, const struct event *event, int64_t now_ms)
             .price = event->price,
         };
         it->shown = it->entry;
+        it->moved = false;
     }
 }
 
@@ -258,7 +265,7 @@ int gates_item(struct gates *g, struct slice item_id, int64_t now_ms, struct ite
 {
     const struct item *it = find(g, item_id);
 
-    if (it == NULL || now_ms - it->learned_ms > g->fresh_ms) {
+    if (it == NULL || now_ms - it->learned_ms > (it->moved ? MOVED_FRESH_MS : g->fresh_ms)) {
         return -1;
     }
     *entry = it->shown;

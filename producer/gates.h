@@ -57,8 +57,8 @@ void gates_record(struct gates *g, int64_t offset);
 void gates_event(struct gates *g, const struct event *event, int64_t now_ms);
 
 /*
- * The item as it last was as a whole, within fresh_ms: 1 with *entry set, 0 when there is no such
- * item, -1 when it must be asked.
+ * The item as it last was as a whole, within fresh_ms, or 10 ms if an event has moved its counts
+ * since: 1 with *entry set, 0 when there is no such item, -1 when it must be asked.
  */
 int gates_item(struct gates *g, struct slice item_id, int64_t now_ms, struct item_entry *entry);
 

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 from lib.system import keyed_order_id, order_id
 from lib.wait import wait_until
 
@@ -304,6 +305,21 @@ def test_sale_pauses_resumes_closes(system):
     refused = system.ctl("sale", "resume", item, check=False)
     assert refused.returncode == 1
     assert "closed" in refused.stderr
+
+
+def test_the_items_page_follows_the_sale(system):
+    item = system.open(stock=5, limit=5)
+    shopper = system.shopper()
+
+    def page():
+        shown = requests.get(f"{system.url}/v1/items/{item}", timeout=10).json()
+        return shown["available"], shown["held"], shown["sold"]
+
+    assert page() == (5, 0, 0)
+    held = shopper.reserve(item, qty=2)
+    wait_until(lambda: page() == (3, 2, 0), 0.9, "the page shows the reservation before its second is over")
+    shopper.pay(held, f"pay-{held}")
+    wait_until(lambda: page() == (3, 0, 2), 0.9, "and the payment")
 
 
 def test_sale_window_is_log_time(system):

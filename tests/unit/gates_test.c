@@ -192,7 +192,11 @@ static void a_stock_event_tells_everything(void **state)
     count(g, EVENT_RESERVED, 3, 6, 0);
     assert_int_equal(gates_item(g, phone, 0, &item), 1);
     assert_int_equal(item.total, item.available + item.held + item.sold); /* of one moment */
-    assert_int_equal(gates_item(g, phone, FRESH_MS + 1, &item), -1);
+    assert_int_equal(gates_item(g, phone, 10, &item), 1);
+    assert_int_equal(gates_item(g, phone, 11, &item), -1); /* its counts have moved since */
+    gates_learn(g, phone, &(struct item_entry){.total = 9, .available = 6}, 3, 20);
+    assert_int_equal(gates_item(g, phone, FRESH_MS + 20, &item), 1);
+    assert_int_equal(gates_item(g, phone, FRESH_MS + 21, &item), -1);
 }
 
 static void events_of_unknown_items_take_no_room(void **state)
