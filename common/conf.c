@@ -204,7 +204,8 @@ static bool parse_value(const struct conf_option *o, struct slice s, union value
     return false;
 }
 
-static void store(struct conf_slot *slot, const union value *v, struct slice s,
+/* A secret that comes from a file is all text: its value is the zeroed one. */
+static void store(struct conf_slot *slot, union value v, struct slice s,
                   const struct conf_origin *origin)
 {
     free(slot->text);
@@ -213,13 +214,13 @@ static void store(struct conf_slot *slot, const union value *v, struct slice s,
     switch (slot->option->type) {
     case CONF_TYPE_INT:
     case CONF_TYPE_MS:
-        memcpy(slot->field, &v->number, sizeof(v->number));
+        memcpy(slot->field, &v.number, sizeof(v.number));
         break;
     case CONF_TYPE_BOOL:
-        memcpy(slot->field, &v->flag, sizeof(v->flag));
+        memcpy(slot->field, &v.flag, sizeof(v.flag));
         break;
     case CONF_TYPE_ENUM:
-        memcpy(slot->field, &v->choice, sizeof(v->choice));
+        memcpy(slot->field, &v.choice, sizeof(v.choice));
         break;
     case CONF_TYPE_STRING:
     case CONF_TYPE_SECRET:
@@ -279,7 +280,7 @@ static bool set_secret_file(struct conf_slot *slot, struct slice path,
         (void)err_set(err, ERR_FATAL, "names an empty file");
     } else if (check_text(slot->option, (struct slice){text, len}, err)) {
         if (origin->source >= slot->origin.source) {
-            store(slot, NULL, (struct slice){text, len}, origin);
+            store(slot, (union value){0}, (struct slice){text, len}, origin);
         }
         ok = true;
     }
@@ -299,7 +300,7 @@ static bool set(struct conf_slot *slot, bool is_file, struct slice s,
         return false;
     }
     if (origin->source >= slot->origin.source) {
-        store(slot, &v, s, origin);
+        store(slot, v, s, origin);
     }
     return true;
 }
@@ -610,7 +611,7 @@ static void set_defaults(struct conf *c)
         const bool fits = o->fallback == NULL || parse_value(o, text, &v, &err);
 
         assert(fits); /* a default out of its own range is a mistake in the table */
-        store(slot, &v, text, &by_default);
+        store(slot, v, text, &by_default);
     }
 }
 

@@ -239,8 +239,8 @@ bool kafka_producer_send(struct kafka_producer *p, const struct kafka_message *m
     rc = rd_kafka_producev(
         p->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(message->partition),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(message->key.ptr, message->key.len),
-        /* librdkafka takes the pointer as it is: it copies, and does not write through it. */
+        /* librdkafka takes the pointers as they are: it copies, and does not write through them. */
+        RD_KAFKA_V_KEY((void *)(uintptr_t)message->key.ptr, message->key.len),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value.ptr, message->value.len),
         RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message->ticket),
         headers == NULL ? RD_KAFKA_VTYPE_END : RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_V_END);

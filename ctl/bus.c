@@ -99,7 +99,8 @@ bool bus_append(const struct ctl *c, rd_kafka_t *producer, const struct command 
     }
     code = rd_kafka_producev(
         producer, RD_KAFKA_V_TOPIC(c->kafka.topic_orders), RD_KAFKA_V_PARTITION(partition),
-        RD_KAFKA_V_VALUE(value, len), RD_KAFKA_V_KEY(key.ptr, key.len),
+        /* librdkafka copies the key, too, and does not write through the pointer. */
+        RD_KAFKA_V_VALUE(value, len), RD_KAFKA_V_KEY((void *)(uintptr_t)key.ptr, key.len),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(&report), RD_KAFKA_V_END);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return err_set(err, ERR_RETRY, "kafka: %s", rd_kafka_err2str(code));

@@ -52,7 +52,7 @@ void call_now(const struct calls *c, struct door_now *now)
 void call_copy(struct command_text *to, struct slice from)
 {
     if (!command_set_text(to, from)) {
-        assert(!"checked at the door");
+        assert(false); /* checked at the door */
     }
 }
 

@@ -245,7 +245,7 @@ enum door_look_result lookup_ask(struct lookup *l, const struct lookup_question 
     q->highest = question->highest;
     if (!command_set_text(&q->user_id, question->user_id) ||
         !command_set_text(&q->item_id, question->item_id)) {
-        assert(!"ids were checked at the door");
+        assert(false); /* ids were checked at the door */
     }
     p->collecting->count++;
     return DOOR_LOOK_GOT;

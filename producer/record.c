@@ -284,7 +284,7 @@ bool record_ask(struct record *r, struct slice order_id, struct slice user_id, u
     job->entry_len = 0;
     memcpy(job->order_id, order_id.ptr, IDS_ORDER_LEN);
     if (!command_set_text(&job->user_id, user_id)) {
-        assert(!"the user id was checked with the token");
+        assert(false); /* the user id was checked with the token */
     }
     (void)pthread_mutex_lock(&r->lock);
     push(&r->waiting, job);

@@ -180,7 +180,8 @@ static struct command_text text_of(const char *s)
 static struct command_text name_of(const struct generator *g, const char *kind, int64_t n,
                                    const char *const odd[], size_t n_odd)
 {
-    char s[IDS_MAX + 1], suffix[8] = "";
+    char s[IDS_MAX + 16],
+        suffix[8] = ""; /* room to spare, so that text_of() sees what is too long */
     const bool is_item = odd == odd_items;
 
     if (is_item && g->partitions > 1) {
