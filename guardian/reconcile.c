@@ -398,9 +398,10 @@ static bool write_prometheus(const struct reconcile *r)
     return ok;
 }
 
-static void tell(const struct reconcile *r)
+static bool tell(const struct reconcile *r)
 {
     struct buf out;
+    bool ok;
 
     buf_init(&out, OUT_BYTES);
     if (r->settings->json) {
@@ -408,11 +409,9 @@ static void tell(const struct reconcile *r)
     } else {
         put_text(r, &out);
     }
-    if (buf_ok(&out) && out.len > 0) {
-        (void)fwrite(out.ptr, 1, out.len, stdout);
-        (void)fflush(stdout);
-    }
+    ok = report_print(&out);
     buf_fini(&out);
+    return ok;
 }
 
 /* ---- all of it ---- */
@@ -500,8 +499,7 @@ int reconcile_run(const struct settings *settings)
             }
         }
     }
-    tell(r);
-    status = (int)report_status(&r->report);
+    status = tell(r) ? (int)report_status(&r->report) : REPORT_UNCHECKED;
     if (settings->prometheus[0] != '\0' && !write_prometheus(r)) {
         status = REPORT_UNCHECKED;
     }

@@ -1,8 +1,10 @@
 #include "guardian/report.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/xmalloc.h"
 
@@ -82,4 +84,19 @@ void report_text(const struct report_list *list, const char *what, struct buf *o
     if (list->n > REPORT_KEPT) {
         buf_printf(out, "%s: and %zu more\n", what, list->n - REPORT_KEPT);
     }
+}
+
+bool report_print(const struct buf *out)
+{
+    if (!buf_ok(out)) {
+        (void)fprintf(stderr, "seckill-guardian: there is too much to print\n");
+        return false;
+    }
+    errno = 0;
+    if ((out->len > 0 && fwrite(out->ptr, 1, out->len, stdout) != out->len) ||
+        fflush(stdout) != 0) {
+        (void)fprintf(stderr, "seckill-guardian: printing: %s\n", strerror(errno));
+        return false;
+    }
+    return true;
 }

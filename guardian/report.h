@@ -46,4 +46,7 @@ void report_json(const struct report_list *list, struct buf *out);
 /* Appends a line per kept one, and how many more there are. */
 void report_text(const struct report_list *list, const char *what, struct buf *out);
 
+/* Prints what out holds; false, with a line on stderr, when not all of it could be told. */
+bool report_print(const struct buf *out) ATTR_MUSTCHECK;
+
 #endif /* GUARDIAN_REPORT_H */

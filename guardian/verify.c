@@ -794,9 +794,10 @@ static void put_text(const struct verify *v, struct buf *out)
                v->is_settled ? "" : "; traffic goes on, so the totals are of different positions");
 }
 
-static void tell(const struct verify *v)
+static bool tell(const struct verify *v)
 {
     struct buf out;
+    bool ok;
 
     buf_init(&out, OUT_BYTES);
     if (v->settings->json) {
@@ -804,11 +805,9 @@ static void tell(const struct verify *v)
     } else {
         put_text(v, &out);
     }
-    if (buf_ok(&out) && out.len > 0) {
-        (void)fwrite(out.ptr, 1, out.len, stdout);
-        (void)fflush(stdout);
-    }
+    ok = report_print(&out);
     buf_fini(&out);
+    return ok;
 }
 
 /* ---- all of it ---- */
@@ -866,8 +865,7 @@ int verify_run(const struct settings *settings)
             verify_partition(v, i);
         }
     }
-    tell(v);
-    status = (int)report_status(&v->report);
+    status = tell(v) ? (int)report_status(&v->report) : REPORT_UNCHECKED;
     fini(v);
     free(v);
     return status;

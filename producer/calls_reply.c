@@ -156,6 +156,22 @@ static int64_t records_ahead(const struct calls *c, const struct call *call)
     return call->offset > decided ? call->offset - decided - 1 : 0;
 }
 
+/* The order as far as it is known before its decision. */
+static void put_undecided(struct buf *body, const struct call *call, const char *state,
+                          int64_t ahead, const char *receipt)
+{
+    answers_order(body, &(struct answers_order){
+                            .order_id = call_order_id(call),
+                            .item_id = command_text(&call->item_id),
+                            .user_id = command_text(&call->user_id),
+                            .qty = call->qty,
+                            .state = state,
+                            .position = call->offset,
+                            .records_ahead = ahead,
+                            .receipt = receipt,
+                        });
+}
+
 void reply_accepted(struct calls *c, struct call *call)
 {
     char receipt_text[INPUT_RECEIPT_MAX];
@@ -165,16 +181,7 @@ void reply_accepted(struct calls *c, struct call *call)
     struct fields f = {.n = 0};
 
     buf_init_fixed(&body, storage, sizeof(storage));
-    answers_order(&body, &(struct answers_order){
-                             .order_id = call_order_id(call),
-                             .item_id = command_text(&call->item_id),
-                             .user_id = command_text(&call->user_id),
-                             .qty = call->qty,
-                             .state = "queued",
-                             .position = call->offset,
-                             .records_ahead = records_ahead(c, call),
-                             .receipt = receipt,
-                         });
+    put_undecided(&body, call, "queued", records_ahead(c, call), receipt);
     add_location(&f, call, receipt);
     add_retry_after(&f, ASK_AGAIN_S);
     add_replayed(&f, call);
@@ -189,16 +196,7 @@ void reply_undecided(struct calls *c, struct call *call, const char *state, int6
     struct fields f = {.n = 0};
 
     buf_init_fixed(&body, storage, sizeof(storage));
-    answers_order(&body, &(struct answers_order){
-                             .order_id = call_order_id(call),
-                             .item_id = command_text(&call->item_id),
-                             .user_id = command_text(&call->user_id),
-                             .qty = call->qty,
-                             .state = state,
-                             .position = call->offset,
-                             .records_ahead = ahead,
-                             .receipt = receipt_of(c, call, receipt_text),
-                         });
+    put_undecided(&body, call, state, ahead, receipt_of(c, call, receipt_text));
     add_retry_after(&f, ASK_AGAIN_S);
     send_json(c, call, 200, &f, &body);
 }

@@ -13,7 +13,7 @@ import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from lib.stack import ROOT, Stack, ToolError, clean_environ, read_env
+from lib.stack import ROOT, Stack, ToolError, clean_environ, mysql_of, read_env
 from lib.wait import wait_until
 
 PARTS = ("kafka", "redis", "mysql")
@@ -60,17 +60,6 @@ def make_topic(env):
 
 def redis_of(env):
     return redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]))
-
-
-def mysql_of(env):
-    return pymysql.connect(
-        host=env["MYSQL_HOST"],
-        port=int(env["MYSQL_PORT"]),
-        user=env["MYSQL_USER"],
-        password=env["MYSQL_PASSWORD"],
-        database=env["MYSQL_DATABASE"],
-        autocommit=True,
-    )
 
 
 def query(env, sql):

@@ -4,12 +4,11 @@ import json
 import os
 import subprocess
 
-import pymysql
 import pytest
 import requests
 from confluent_kafka import Consumer, TopicPartition
 
-from lib.stack import BIN, BUILD, ROOT, Stack, clean_environ
+from lib.stack import BIN, BUILD, ROOT, Stack, clean_environ, mysql_of
 from lib.wait import holds_for, wait_until
 
 RUN = BUILD / "test-up"
@@ -84,14 +83,7 @@ def test_topics_begin_with_genesis_and_no_sale_is_open(up):
 
 
 def test_schema_is_there(up):
-    env = up.env
-    with pymysql.connect(
-        host=env["MYSQL_HOST"],
-        port=int(env["MYSQL_PORT"]),
-        user=env["MYSQL_USER"],
-        password=env["MYSQL_PASSWORD"],
-        database=env["MYSQL_DATABASE"],
-    ) as connection, connection.cursor() as cursor:
+    with mysql_of(up.env) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW TABLES")
         tables = {row[0] for row in cursor.fetchall()}
     assert {"orders", "stock_ledger", "tcc_log", "payments"} <= tables

@@ -4,12 +4,11 @@ import json
 import random
 import subprocess
 
-import pymysql
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from lib.stack import BIN
+from lib.stack import BIN, mysql_of
 from lib.wait import wait_until
-from lib.world import MatcherProcess, World, order_id_of
+from lib.world import MatcherProcess, World, bad_lines, order_id_of
 
 
 class GuardianProcess(MatcherProcess):
@@ -42,15 +41,7 @@ class Record(World):
     # -- MySQL
 
     def connect(self, database):
-        env = self.stack.env
-        return pymysql.connect(
-            host=env["MYSQL_HOST"],
-            port=int(env["MYSQL_PORT"]),
-            user=env["MYSQL_USER"],
-            password=env["MYSQL_PASSWORD"],
-            database=database,
-            autocommit=True,
-        )
+        return mysql_of(self.stack.env, database=database)
 
     def execute(self, sql, *args):
         self.admin.ping(reconnect=True)
@@ -141,13 +132,7 @@ class Record(World):
 
     def complaints(self, *expected):
         found = super().complaints(*expected)
-        for g in self.guardians:
-            for line in g.log.read_text(errors="replace").splitlines():
-                parts = line.split()
-                is_error = len(parts) > 3 and parts[1] == "error" and parts[3] not in expected
-                if is_error or "Sanitizer" in line or "runtime error:" in line:
-                    found.append(line)
-        return found
+        return found + [line for g in self.guardians for line in bad_lines(g.log, expected)]
 
     def close(self):
         for g in self.guardians:

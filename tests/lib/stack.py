@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pymysql
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 BIN = BUILD / "bin"
@@ -31,6 +33,17 @@ def read_env(path):
         name, _, value = line.partition("=")
         env[name] = "".join(shlex.split(value))
     return env
+
+
+def mysql_of(env, **options):
+    """A connection to the MySQL of an env file; options are pymysql's."""
+    return pymysql.connect(
+        host=env["MYSQL_HOST"],
+        port=int(env["MYSQL_PORT"]),
+        user=env["MYSQL_USER"],
+        password=env["MYSQL_PASSWORD"],
+        **({"database": env["MYSQL_DATABASE"], "autocommit": True} | options),
+    )
 
 
 class ToolError(AssertionError):

@@ -13,11 +13,10 @@ import time
 import uuid
 
 import confluent_kafka
-import pymysql
 import redis
 import requests
 
-from lib.stack import BIN
+from lib.stack import BIN, mysql_of
 from lib.wait import wait_until
 
 NAMES = itertools.count(1)
@@ -125,15 +124,7 @@ class System:
         return redis.Redis(self.env["REDIS_HOST"], int(self.env["REDIS_PORT"]), decode_responses=True)
 
     def mysql(self):
-        env = self.env
-        return pymysql.connect(
-            host=env["MYSQL_HOST"],
-            port=int(env["MYSQL_PORT"]),
-            user=env["MYSQL_USER"],
-            password=env["MYSQL_PASSWORD"],
-            database=env["MYSQL_DATABASE"],
-            autocommit=True,
-        )
+        return mysql_of(self.env)
 
     def rows(self, sql, *args):
         with self.mysql() as db, db.cursor() as cursor:

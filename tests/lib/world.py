@@ -1,6 +1,7 @@
 """A log, a Redis and matchers of a test's own: commands in, outcomes out, nothing else."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from lib.stack import BIN, clean_environ
+from lib.stack import BIN
 from lib.wait import wait_until
 
 
@@ -55,6 +56,15 @@ class RedisServer:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(10)
+
+
+def bad_lines(log, expected):
+    """What a log has at error level, but for the expected events, and what sanitizers said."""
+    for line in log.read_text(errors="replace").splitlines():
+        parts = line.split()
+        is_error = len(parts) > 3 and parts[1] == "error" and parts[3] not in expected
+        if is_error or re.search("Sanitizer|runtime error:|Assertion", line):
+            yield line
 
 
 class MatcherProcess:
@@ -328,14 +338,7 @@ class World:
 
     def complaints(self, *expected):
         """Log lines at error level, but those of expected events, and what sanitizers said."""
-        found = []
-        for m in self.matchers:
-            for line in m.log.read_text(errors="replace").splitlines():
-                parts = line.split()
-                is_error = len(parts) > 3 and parts[1] == "error" and parts[3] not in expected
-                if is_error or "Sanitizer" in line or "runtime error:" in line:
-                    found.append(line)
-        return found
+        return [line for m in self.matchers for line in bad_lines(m.log, expected)]
 
     def close(self):
         for m in self.matchers:
