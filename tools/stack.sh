@@ -289,6 +289,15 @@ ready_redis() {
 
 # MySQL: MariaDB, which Debian has.
 
+# Administration is for the user who started it, through the socket.  A relative directory,
+# because the program does not quote it.
+make_mysql_data() {
+    rm -rf "$stack/mysql/data"
+    (cd "$stack/mysql" && mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data \
+        --auth-root-socket-user="$(id -un)" --skip-name-resolve --skip-test-db \
+        --innodb-use-native-aio=0 --innodb-log-file-size=64M) >>"$stack/log/mysql.log" 2>&1
+}
+
 prepare_mysql() {
     need mysql mariadbd mariadb-server-core && need mysql mariadb-install-db mariadb-server-core &&
         need mysql mariadb mariadb-client-core || return 1
@@ -302,16 +311,12 @@ GRANT ALL ON \`seckill%\`.* TO seckill@'127.0.0.1';
 GRANT ALL ON \`seckill%\`.* TO seckill@localhost;
 SQL
     [[ ! -e $stack/mysql/formatted ]] || return 0
-    rm -rf "$stack/mysql/data"
-    # Administration is for the user who started it, through the socket.  A relative directory,
-    # because the program does not quote it.
-    if ! (cd "$stack/mysql" && mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data \
-        --auth-root-socket-user="$(id -un)" --skip-name-resolve --skip-test-db \
-        --innodb-use-native-aio=0 --innodb-log-file-size=64M) >"$stack/log/mysql.log" 2>&1; then
-        complain "mysql's data directory cannot be made; the end of $stack/log/mysql.log:"
-        tail -n 20 "$stack/log/mysql.log" >&2
+    # Once more if it fails: on a crowded machine its short-lived server has been seen to give up.
+    make_mysql_data || make_mysql_data || {
+        complain "mysql's data directory cannot be made; what went wrong, from $stack/log/mysql.log:"
+        grep -iE 'error|fatal|fail|cannot' "$stack/log/mysql.log" >&2 || tail -n 20 "$stack/log/mysql.log" >&2
         return 1
-    fi
+    }
     touch "$stack/mysql/formatted"
 }
 

@@ -672,7 +672,7 @@ def test_verify_sees_changes(sold):
     sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = %s", item)
     order, user = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'P' LIMIT 1")[0]
     sold.edit("DELETE FROM orders WHERE order_id = %s", order)
-    differs(sold, f"mysql: orders {user.decode()}:", order.decode())
+    differs(sold, f"mysql: orders {user.decode()}:", "sold in orders")
 
 
 def test_verify_sees_a_lost_hold(sold):
