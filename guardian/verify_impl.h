@@ -1,0 +1,86 @@
+/*
+ * verify_impl.h - the inside of a verification, shared by verify.c (coming to rest, telling),
+ * verify_mysql.c and verify_redis.c only.
+ */
+#ifndef GUARDIAN_VERIFY_IMPL_H
+#define GUARDIAN_VERIFY_IMPL_H
+
+#include "guardian/peek.h"
+#include "guardian/proof.h"
+#include "guardian/record.h"
+#include "guardian/refold.h"
+#include "guardian/report.h"
+#include "guardian/verify.h"
+
+/* An item as Redis has it. */
+struct redis_item {
+    struct command_text item_id;
+    char value[256];
+};
+
+/* The items of a partition, all read at one watermark. */
+struct redis_items {
+    bool has_state;
+    int64_t watermark;
+    struct redis_item *at; /* owned */
+    size_t n, room;
+};
+
+/* Names of fields, copied. */
+struct names {
+    struct command_text *at;
+    size_t n, room;
+};
+
+struct verify {
+    const struct settings *settings;
+    struct report report;
+    struct proof proof;
+    struct db_settings mysql;
+    struct db *db; /* its one transaction is the snapshot */
+    struct peek *redis;
+    struct kafka_settings kafka;
+    struct refold *refold;
+    int n_parts;
+    int64_t *ends;                   /* by partition: the last record at the start */
+    struct progress *progress;       /* by partition: MySQL's */
+    struct redis_items *redis_items; /* by partition */
+    bool is_settled;
+    int64_t started_ms, deadline_ms;
+    size_t compared[2]; /* fields, of Redis and of MySQL */
+
+    /* Of the partition in work. */
+    int partition;
+    enum record_table table;
+    size_t n_seen;
+    struct buf value;
+};
+
+static inline const struct fold *verify_fold(const struct verify *v)
+{
+    return refold_fold(v->refold);
+}
+
+/* verify_compare.c */
+
+extern const enum record_table verify_tables[];
+enum { VERIFY_TABLES = 4 };
+
+void verify_pause(void);
+enum fold_table verify_fold_table(enum record_table table);
+
+/* A fold_each_fn that adds the field's name to the struct names that arg is. */
+bool verify_collect(struct slice field, struct slice value, void *arg);
+
+/* Notes a difference of source's value of a field of the table in work. */
+void verify_differ(struct verify *v, const char *source, struct slice name, const char *fmt, ...)
+    ATTR_PRINTF(4, 5);
+
+/* Compares one field of the table in work with the fold's, both in Redis's text. */
+void verify_field(struct verify *v, const char *source, struct slice name, struct slice value);
+
+/* The partition in work; the fold goes on to where each stands, MySQL first. */
+bool verify_mysql(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+bool verify_redis(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+
+#endif /* GUARDIAN_VERIFY_IMPL_H */

@@ -1,0 +1,168 @@
+#include "guardian/verify_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guardian/mark.h"
+
+enum {
+    DETAIL_BYTES = 65536,
+};
+
+static void verify_progress(struct verify *v)
+{
+    const struct progress *p = &v->progress[v->partition];
+    struct fold_log log;
+
+    fold_log(verify_fold(v), &log);
+    if (strcmp(p->genesis, log.genesis) != 0 || p->chain != log.chain || p->rules != log.rules ||
+        p->log_time != log.log_time || p->partitions != log.partitions) {
+        report_difference(&v->report,
+                          "partition %d: offset %" PRId64 ": mysql: progress: log %s %016" PRIx64
+                          " rules %" PRId64 " time %" PRId64 ", mysql %s %016" PRIx64
+                          " rules %" PRId64 " time %" PRId64,
+                          v->partition, log.watermark, log.genesis, log.chain, log.rules,
+                          log.log_time, p->genesis, p->chain, p->rules, p->log_time);
+    }
+}
+
+static bool compare_mysql_field(const struct record_field *field, void *arg)
+{
+    struct verify *v = arg;
+
+    v->n_seen++;
+    verify_field(v, "mysql", field->name, field->value);
+    if (v->table == RECORD_ITEMS) {
+        (void)proof_add(&v->proof, PROOF_MYSQL, field->name, field->value);
+    }
+    return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct command_text *)a)->s, ((const struct command_text *)b)->s);
+}
+
+/* Both sides in byte order, side by side. */
+struct lacking {
+    struct verify *verify;
+    struct names names; /* of the log */
+    size_t next;
+};
+
+static void tell_lacking(struct lacking *l, const struct command_text *until)
+{
+    while (l->next < l->names.n &&
+           (until == NULL || compare_names(&l->names.at[l->next], until) < 0)) {
+        verify_differ(l->verify, "mysql", command_text(&l->names.at[l->next]), "mysql lacks it");
+        l->next++;
+    }
+}
+
+static bool pass_field(const struct record_field *field, void *arg)
+{
+    struct lacking *l = arg;
+    struct command_text name;
+
+    if (command_set_text(&name, field->name)) {
+        tell_lacking(l, &name);
+        if (l->next < l->names.n && compare_names(&l->names.at[l->next], &name) == 0) {
+            l->next++;
+        }
+    }
+    return true;
+}
+
+/* Only when the numbers differ is it worth knowing all names. */
+static bool find_lacking(struct verify *v, const struct record_range *range, struct err *err)
+{
+    struct lacking l = {.verify = v};
+    bool ok;
+
+    fold_each(verify_fold(v), verify_fold_table(v->table), verify_collect, &l.names);
+    if (l.names.n == 0) {
+        return true;
+    }
+    qsort(l.names.at, l.names.n, sizeof(*l.names.at), compare_names);
+    ok = record_scan(v->db, range, pass_field, &l, err);
+    if (ok) {
+        tell_lacking(&l, NULL);
+    }
+    free(l.names.at);
+    return ok;
+}
+
+static size_t fold_count(const struct verify *v)
+{
+    struct fold_log log;
+
+    fold_log(verify_fold(v), &log);
+    switch (v->table) {
+    case RECORD_ITEMS:
+        return log.items;
+    case RECORD_ORDERS:
+        return fold_users(verify_fold(v));
+    case RECORD_PAYMENTS:
+        return log.payments;
+    default:
+        return log.operations;
+    }
+}
+
+static bool verify_books(struct verify *v, struct err *err)
+{
+    struct mark_record record = {0};
+    struct slice rest;
+    struct buf detail;
+    bool ok;
+
+    buf_init(&detail, DETAIL_BYTES);
+    ok = mark_read(v->db, v->partition, &record, err);
+    if (ok && mark_compare_within(&record, &detail) > 0) {
+        rest = buf_slice(&detail);
+        while (rest.len > 0) {
+            struct slice line = slice_cut(rest, '\n', &rest);
+
+            if (line.len > 0) {
+                report_difference(&v->report, "partition %d: offset %" PRId64 ": %.*s",
+                                  v->partition, refold_position(v->refold), (int)line.len,
+                                  line.ptr);
+            }
+        }
+    }
+    mark_record_fini(&record);
+    buf_fini(&detail);
+    return ok;
+}
+
+bool verify_mysql(struct verify *v, struct err *err)
+{
+    int64_t position = v->progress[v->partition].position;
+    bool ok;
+
+    if (!refold_advance(v->refold, position, v->deadline_ms, err)) {
+        return false;
+    }
+    v->proof.positions[PROOF_MYSQL][v->partition] = position;
+    if (position >= 0) {
+        verify_progress(v);
+    }
+    ok = verify_books(v, err);
+    for (size_t i = 0; ok && i < VERIFY_TABLES; i++) {
+        const struct record_range range = {
+            .partition = v->partition,
+            .table = verify_tables[i],
+            .watermark = INT64_MAX, /* the snapshot is all there is */
+        };
+
+        v->table = verify_tables[i];
+        v->n_seen = 0;
+        ok = record_scan(v->db, &range, compare_mysql_field, v, err);
+        v->compared[1] += v->n_seen;
+        if (ok && v->n_seen != fold_count(v)) {
+            ok = find_lacking(v, &range, err);
+        }
+    }
+    return ok;
+}

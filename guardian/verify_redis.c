@@ -1,0 +1,267 @@
+#include "guardian/verify_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+enum {
+    FIELDS_PER_CHUNK = 500,
+};
+
+/* Folds on to a piece's watermark.  False without err when the piece is from before: ask again. */
+static bool follow_redis(struct verify *v, const struct peek_answer *answer, bool *is_old,
+                         struct err *err)
+{
+    *is_old = false;
+    if (!answer->has_state) {
+        return err_set(err, ERR_RETRY, "partition %d: redis has no state", v->partition);
+    }
+    if (answer->watermark < refold_position(v->refold)) {
+        if (clock_mono_ms() >= v->deadline_ms) {
+            return err_set(err, ERR_RETRY,
+                           "partition %d: redis went back to %" PRId64 ", behind %" PRId64,
+                           v->partition, answer->watermark, refold_position(v->refold));
+        }
+        verify_pause();
+        *is_old = true;
+        return true;
+    }
+    return refold_advance(v->refold, answer->watermark, v->deadline_ms, err);
+}
+
+static bool forwards(struct verify *v, struct err *err)
+{
+    const struct peek_hash hash = {v->partition, record_redis_name(v->table)};
+    struct peek_answer answer = {0};
+    char cursor[sizeof(answer.cursor)] = "0";
+    bool is_old;
+    bool ok;
+
+    do {
+        ok = peek_chunk(v->redis, hash, cursor, FIELDS_PER_CHUNK, &answer, err) &&
+             follow_redis(v, &answer, &is_old, err);
+        if (!ok || is_old) {
+            continue;
+        }
+        memcpy(cursor, answer.cursor, sizeof(cursor));
+        for (size_t i = 0; i + 1 < answer.n; i += 2) {
+            verify_field(v, "redis", answer.values[i], answer.values[i + 1]);
+            v->compared[0]++;
+        }
+    } while (ok && (is_old || strcmp(cursor, "0") != 0));
+    peek_answer_fini(&answer);
+    return ok;
+}
+
+/* What the log has and Redis lacks. */
+static bool backwards(struct verify *v, struct err *err)
+{
+    const struct peek_hash hash = {v->partition, record_redis_name(v->table)};
+    struct peek_answer answer = {0};
+    struct slice fields[FIELDS_PER_CHUNK];
+    struct names names = {0};
+    size_t from = 0;
+    bool ok = true;
+
+    fold_each(verify_fold(v), verify_fold_table(v->table), verify_collect, &names);
+    while (ok && from < names.n) {
+        size_t n = names.n - from < FIELDS_PER_CHUNK ? names.n - from : FIELDS_PER_CHUNK;
+        bool is_old = false;
+
+        for (size_t i = 0; i < n; i++) {
+            fields[i] = command_text(&names.at[from + i]);
+        }
+        ok = peek_lookup(v->redis, hash, fields, n, &answer, err) &&
+             follow_redis(v, &answer, &is_old, err);
+        for (size_t i = 0; ok && !is_old && i < n; i++) {
+            if (answer.values[i].ptr == NULL) {
+                verify_differ(v, "redis", fields[i], "redis lacks it");
+            }
+        }
+        from += is_old ? 0 : n;
+    }
+    peek_answer_fini(&answer);
+    free(names.at);
+    return ok;
+}
+
+/* A field of the hash `log`, as the fold has it.  False for those that are not compared. */
+static bool log_value(struct verify *v, struct slice name, struct buf *out)
+{
+    char hash[IDS_HASH_LEN + 1];
+    struct fold_log log;
+
+    fold_log(verify_fold(v), &log);
+    buf_clear(out);
+    if (slice_eq(name, SLICE_LIT("genesis"))) {
+        buf_puts(out, log.genesis);
+    } else if (slice_eq(name, SLICE_LIT("chain"))) {
+        ids_hash_format(hash, log.chain);
+        buf_puts(out, hash);
+    } else if (slice_eq(name, SLICE_LIT("last_hash"))) {
+        ids_hash_format(hash, log.last_hash);
+        buf_puts(out, hash);
+    } else if (slice_eq(name, SLICE_LIT("partitions"))) {
+        buf_put_i64(out, log.partitions);
+    } else if (slice_eq(name, SLICE_LIT("rules"))) {
+        buf_put_i64(out, log.rules);
+    } else if (slice_eq(name, SLICE_LIT("watermark"))) {
+        buf_put_i64(out, log.watermark);
+    } else if (slice_eq(name, SLICE_LIT("log_time"))) {
+        buf_put_i64(out, log.log_time);
+    } else if (slice_eq(name, SLICE_LIT("items"))) {
+        buf_put_i64(out, (int64_t)log.items);
+    } else if (slice_eq(name, SLICE_LIT("orders"))) {
+        buf_put_i64(out, (int64_t)log.orders);
+    } else if (slice_eq(name, SLICE_LIT("payments"))) {
+        buf_put_i64(out, (int64_t)log.payments);
+    } else if (slice_eq(name, SLICE_LIT("holds"))) {
+        fold_holds(verify_fold(v), out);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool verify_log_hash(struct verify *v, struct err *err)
+{
+    static const char *const names[] = {"genesis", "chain",     "last_hash", "partitions",
+                                        "rules",   "watermark", "log_time",  "items",
+                                        "orders",  "payments",  "holds"};
+    enum { NAMES = sizeof(names) / sizeof(names[0]) };
+    const struct peek_hash hash = {v->partition, "log"};
+    struct peek_answer answer = {0};
+    struct slice fields[NAMES];
+    bool is_old = false;
+    bool ok;
+
+    for (size_t i = 0; i < NAMES; i++) {
+        fields[i] = slice_str(names[i]);
+    }
+    do {
+        ok = peek_lookup(v->redis, hash, fields, NAMES, &answer, err) &&
+             follow_redis(v, &answer, &is_old, err);
+    } while (ok && is_old);
+    for (size_t i = 0; ok && i < NAMES; i++) {
+        if (log_value(v, fields[i], &v->value) &&
+            !slice_eq(buf_slice(&v->value), answer.values[i])) {
+            report_difference(&v->report,
+                              "partition %d: offset %" PRId64
+                              ": redis: log %s: log \"%s\", redis \"%.*s\"",
+                              v->partition, refold_position(v->refold), names[i],
+                              v->value.len == 0 ? "" : v->value.ptr, (int)answer.values[i].len,
+                              answer.values[i].len == 0 ? "" : answer.values[i].ptr);
+        }
+    }
+    peek_answer_fini(&answer);
+    return ok;
+}
+
+/* The live holds of one hold_ms must stand in its due list, in their order. */
+struct due {
+    struct slice hold_ms;
+    const struct peek_answer *list;
+    size_t next;
+    size_t lacking;
+};
+
+static bool find_due(struct slice hold_ms, struct slice entry, void *arg)
+{
+    struct due *due = arg;
+    size_t i = due->next;
+
+    if (!slice_eq(hold_ms, due->hold_ms)) {
+        return true;
+    }
+    while (i < due->list->n && !slice_eq(due->list->values[i], entry)) {
+        i++;
+    }
+    if (i == due->list->n) {
+        due->lacking++;
+    } else {
+        due->next = i + 1;
+    }
+    return true;
+}
+
+static bool verify_due_list(struct verify *v, struct slice hold_ms, struct err *err)
+{
+    struct peek_answer answer = {0};
+    struct due due = {.hold_ms = hold_ms, .list = &answer};
+    char name[40];
+    bool is_old = false;
+    bool ok;
+
+    (void)snprintf(name, sizeof(name), "due:%.*s", (int)hold_ms.len, hold_ms.ptr);
+    do {
+        ok = peek_list(v->redis, (struct peek_hash){v->partition, name}, &answer, err) &&
+             follow_redis(v, &answer, &is_old, err);
+    } while (ok && is_old);
+    if (ok) {
+        fold_each_hold(verify_fold(v), find_due, &due);
+        if (due.lacking > 0) {
+            report_difference(&v->report,
+                              "partition %d: offset %" PRId64
+                              ": redis: %s lacks %zu live holds, or has them out of order",
+                              v->partition, refold_position(v->refold), name, due.lacking);
+        }
+    }
+    peek_answer_fini(&answer);
+    return ok;
+}
+
+static bool verify_due(struct verify *v, struct err *err)
+{
+    struct buf holds;
+    struct slice rest;
+    bool ok = true;
+
+    buf_init(&holds, 4096);
+    fold_holds(verify_fold(v), &holds);
+    rest = buf_slice(&holds);
+    while (ok && rest.len > 0) {
+        ok = verify_due_list(v, slice_cut(rest, ',', &rest), err);
+    }
+    buf_fini(&holds);
+    return ok;
+}
+
+/* The items as they were read when all had come to rest. */
+static void verify_rested_items(struct verify *v)
+{
+    const struct redis_items *items = &v->redis_items[v->partition];
+
+    v->table = RECORD_ITEMS;
+    for (size_t i = 0; i < items->n; i++) {
+        struct slice name = command_text(&items->at[i].item_id);
+
+        verify_field(v, "redis", name, slice_str(items->at[i].value));
+        if (!proof_add(&v->proof, PROOF_REDIS, name, slice_str(items->at[i].value))) {
+            verify_differ(v, "redis", name, "not an item: \"%.200s\"", items->at[i].value);
+        }
+    }
+    v->proof.positions[PROOF_REDIS][v->partition] = items->watermark;
+}
+
+bool verify_redis(struct verify *v, struct err *err)
+{
+    const struct redis_items *items = &v->redis_items[v->partition];
+    bool ok;
+
+    if (!items->has_state || items->watermark < refold_position(v->refold)) {
+        return err_set(err, ERR_RETRY, "partition %d: redis %s", v->partition,
+                       items->has_state ? "is behind mysql" : "has no state");
+    }
+    ok = refold_advance(v->refold, items->watermark, v->deadline_ms, err);
+    if (ok) {
+        verify_rested_items(v);
+    }
+    for (size_t i = 0; ok && i < VERIFY_TABLES; i++) {
+        v->table = verify_tables[i];
+        ok = (v->table == RECORD_ITEMS || forwards(v, err)) && backwards(v, err);
+    }
+    return ok && verify_log_hash(v, err) && verify_due(v, err);
+}
