@@ -134,6 +134,20 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 	@$(MAKE) --no-print-directory check
 	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
+# The fault matrix (docs/faults.md), each row on a stack of its own under build/chaos/.
+.PHONY: chaos soak
+CHAOS = PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m chaos --seed=$(or $(SEED),1) \
+        --orders=$(or $(ORDERS),100000) --minutes=$(or $(MINUTES),0) --row="$(ROW)"
+chaos: ## real servers, a storm, every fault of docs/faults.md (ROW=R4 SEED=7 MINUTES=5 ORDERS=100000)
+	@tools/deps.sh build servers tests
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(CHAOS)
+
+soak: ## the same faults at random, one storm after the other (HOURS=8 SEED=1)
+	@tools/deps.sh build servers tests
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(CHAOS) --hours=$(or $(HOURS),8)
+
 # Where that stack lives: RUN=DIR makes another one beside it.
 RUN ?= $(BUILD)/run
 
@@ -202,7 +216,7 @@ install: all ## programs into $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
 clean: ## stop the stacks and remove every build directory
-	@for stack in build*/run build*/test-stack; do tools/stack.sh remove "$$stack"; done
+	@for stack in build*/run build*/test-stack build*/chaos/*/stack; do tools/stack.sh remove "$$stack"; done
 	rm -rf build build-address build-thread
 
 help: ## this list

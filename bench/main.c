@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/ledger.h"
 #include "bench/report.h"
 #include "common/clock.h"
 #include "common/conf.h"
@@ -21,8 +22,9 @@ struct settings {
     const char *url;
     const char *item;
     const char *report;
+    const char *ledger;
     const char *verify;
-    int64_t shoppers, connections, spread_ms, patience_ms, settle_ms, limit, returns, seed;
+    int64_t shoppers, connections, spread_ms, patience_ms, settle_ms, limit, returns, front, seed;
 };
 
 static const struct conf_option own[] = {
@@ -30,12 +32,16 @@ static const struct conf_option own[] = {
                 "Address of a producer."),
     CONF_ARG_STRING("item", struct settings, item, "phone", "What the crowd wants."),
     CONF_ARG_STRING("report", struct settings, report, "", "File for the report as JSON."),
+    CONF_ARG_STRING("ledger", struct settings, ledger, "",
+                    "File for what each shopper was told; then nothing is judged here."),
     CONF_ARG_STRING("verify", struct settings, verify, "seckill-guardian verify --json",
                     "Command whose JSON is the proof."),
     CONF_ARG_INT("shoppers", struct settings, shoppers, 20000, 1, 10000000, "How many come."),
     CONF_ARG_INT("connections", struct settings, connections, 2000, 1, 50000, "Open at once."),
     CONF_ARG_INT("spread-ms", struct settings, spread_ms, 10000, 1, 3600000,
-                 "Time over which they arrive, half of them in the first fifth."),
+                 "Time over which they arrive."),
+    CONF_ARG_INT("front", struct settings, front, 50, 0, 100,
+                 "Percent of them that come in the first fifth of it."),
     CONF_ARG_INT("patience-ms", struct settings, patience_ms, 60000, 1000, 3600000,
                  "When everybody goes home."),
     CONF_ARG_INT("settle-ms", struct settings, settle_ms, 3500, 0, 600000,
@@ -122,6 +128,7 @@ static int run(const struct settings *s)
                               .spread_ms = s->spread_ms,
                               .patience_ms = s->patience_ms,
                               .returns = (int)s->returns,
+                              .front = (unsigned)s->front,
                               .seed = (uint64_t)s->seed,
                               .run = (unsigned)clock_wall_ms(),
                               .progress = isatty(STDERR_FILENO)};
@@ -142,6 +149,14 @@ static int run(const struct settings *s)
         goto out;
     }
     report_cpu_read(cpu.after);
+    if (s->ledger[0] != '\0') {
+        if (ledger_write(s->ledger, s->item, storm, &err)) {
+            code = 0;
+        } else {
+            log_error("ledger.unwritten", LOG_ERR(&err));
+        }
+        goto out;
+    }
     settle(s->settle_ms);
     proof = ask_proof(s->verify);
     if (!record_check(&s->mysql, s->item, s->limit, storm, &record, &err)) {

@@ -535,14 +535,13 @@ static void on_closing(evutil_socket_t fd, short what, void *arg)
     (void)event_base_loopexit(crowd->base, NULL); /* the patience is over either way */
 }
 
-/* Half of the crowd comes in the first fifth of the time. */
 static int64_t arrival_ms(struct crowd *crowd)
 {
     int64_t spread = crowd->plan->spread_ms;
     int64_t fifth = spread / 5 + 1;
 
-    return chance(crowd, 50) ? (int64_t)(draw(crowd) % (uint64_t)fifth)
-                             : (int64_t)(draw(crowd) % (uint64_t)(spread + 1));
+    return chance(crowd, crowd->plan->front) ? (int64_t)(draw(crowd) % (uint64_t)fifth)
+                                             : (int64_t)(draw(crowd) % (uint64_t)(spread + 1));
 }
 
 static bool invite(struct crowd *crowd, size_t number, struct err *err)

@@ -1,7 +1,7 @@
 /*
  * storm.h - a crowd of shoppers with plans, and what they were told.
  *
- * Shopper i arrives at a moment drawn from the seed, half of them in the first fifth of the storm,
+ * Shopper i arrives at a moment drawn from the seed, many of them in the first fifth of the storm,
  * presses, and follows a plan: wait for the decision or come back for it, pay, cancel or
  * abandon, press twice, ask again with the same key.  Turned away with "sold out", some come back
  * later with a new key.  Answers 429 and 503 are obeyed (Retry-After), 504 and silence are
@@ -53,6 +53,7 @@ struct storm_plan {
     int64_t spread_ms;   /* arrivals */
     int64_t patience_ms; /* everybody goes home after this */
     int returns;         /* how often some come back after "sold out" */
+    unsigned front;      /* percent of the crowd that comes in the first fifth */
     uint64_t seed;
     unsigned run;  /* stands in payment ids: one of them is answered once in a log's life */
     bool progress; /* a line on stderr that moves */

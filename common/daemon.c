@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 
@@ -134,6 +135,7 @@ struct daemon *daemon_create(struct event_base *base, int64_t drain_ms, daemon_d
     d->drain_ms = drain_ms;
     d->drain = drain;
     d->arg = arg;
+    failpoint_init();
     event_set_log_callback(on_libevent_log);
     if (!watch(d)) {
         (void)err_set(err, ERR_FATAL, "libevent: cannot watch signals");

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "guardian/failpoint.h"
+#include "common/failpoint.h"
 #include "guardian/mark.h"
 
 struct reading {

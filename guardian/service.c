@@ -5,7 +5,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/version.h"
-#include "guardian/failpoint.h"
 #include "guardian/migrate.h"
 
 enum {
@@ -282,7 +281,6 @@ enum daemon_exit service_run(const struct settings *settings, bool *is_forced)
     struct err err = {0};
 
     *is_forced = false;
-    failpoint_init();
     version_log();
     if (!start(&s, &err)) {
         log_error("program.failed", LOG_ERR(&err));

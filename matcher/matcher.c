@@ -16,6 +16,7 @@
 
 #include "apply_lua.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/histogram.h"
 #include "common/log.h"
 #include "common/redis.h"
@@ -155,6 +156,7 @@ static void answer_apply(struct call *c, const redisReply *reply)
 {
     struct part *part = c->matcher->parts[c->partition];
 
+    failpoint_kill("apply.after");
     if (c->matcher->latency != NULL) {
         histogram_add(c->matcher->latency, clock_mono_us() - c->sent_us);
     }
@@ -205,6 +207,9 @@ static void call_script(struct matcher *m, int partition, const struct part_acti
     struct call *c = xcalloc(1, sizeof(*c));
     struct err err;
 
+    if (action->type == PART_APPLY) {
+        failpoint_kill("apply.before");
+    }
     c->matcher = m;
     c->partition = partition;
     c->number = action->call;
@@ -478,8 +483,14 @@ static void on_consumer_fatal(const char *why, void *arg)
 static void on_acked(int partition, uint64_t seq, enum part_message_kind kind, void *arg)
 {
     struct matcher *m = arg;
+    struct part_view view;
 
+    failpoint_kill("publish.some");
     part_acked(m->parts[partition], seq, kind);
+    part_look(m->parts[partition], &view);
+    if (view.unacked == 0) {
+        failpoint_kill("publish.all");
+    }
     touch(m, partition);
 }
 

@@ -19,6 +19,7 @@
 
 #include "common/backoff.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
@@ -106,6 +107,7 @@ static void on_report(const struct kafka_report *r, void *arg)
     struct publish *p = arg;
 
     if (r->delivery == KAFKA_DELIVERED) {
+        failpoint_kill("report.before");
         backoff_reset(&p->recreate);
     } else {
         log_limited(LOG_LEVEL_WARN, "publish.failed", LOG_INT("partition", r->partition),
@@ -244,6 +246,7 @@ static bool hand_over(struct publish *p, int partition)
     struct err err;
 
     if (kafka_producer_send(p->kafka, &message, &err)) {
+        failpoint_kill("send.after");
         free_head(p, line);
         return true;
     }
@@ -358,6 +361,7 @@ bool publish_send(struct publish *p, const struct command *cmd, int partition,
     struct slice key;
     size_t n;
 
+    failpoint_kill("send.before");
     if (at == NIL) {
         return false;
     }

@@ -14,6 +14,8 @@
 #   REDIS_HOST=host [REDIS_PORT=6379 REDIS_PASSWORD=...]
 #   MYSQL_HOST=host MYSQL_PASSWORD=... [MYSQL_PORT=3306 MYSQL_USER=seckill MYSQL_DATABASE=seckill]
 # KAFKA_JARS names a directory with Kafka's jars (or where they shall go).
+# KAFKA_LINKS="NAME=PORT..." gives our Kafka one more listener per NAME (a port kept as kafka_NAME) that
+# tells its clients to come to PORT, where the caller has a proxy for it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=tools/lib.sh
@@ -42,6 +44,7 @@ named_by_user() { # PART VALUE
 note_settings() {
     {
         assign partitions "${SECKILL_PARTITIONS:-4}"
+        assign kafka_links "${KAFKA_LINKS:-}"
         if named_by_user kafka "${KAFKA_BROKERS:-}"; then
             assign own_kafka "$KAFKA_BROKERS"
         fi
@@ -70,6 +73,7 @@ note_settings() {
 
 load_state() {
     partitions=4
+    kafka_links=
     unset own_kafka own_redis own_mysql
     # shellcheck disable=SC1091
     [[ ! -e $stack/settings ]] || . "$stack/settings"
@@ -184,18 +188,23 @@ fetch_jars() { # DIR
 }
 
 kafka_properties() {
-    local port controller
+    local port controller link listeners='' advertised='' map=''
     port=$(port_of kafka)
     controller=$(port_of kafka_controller)
+    for link in $kafka_links; do
+        listeners+=",${link%=*}://127.0.0.1:$(port_of "kafka_${link%=*}")"
+        advertised+=",${link%=*}://127.0.0.1:${link#*=}"
+        map+=",${link%=*}:PLAINTEXT"
+    done
     cat <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port$advertised
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT$map
 log.dirs=$stack/kafka/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -206,6 +215,8 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# Tests kill members of the groups, and would wait 6 s for each.
+group.min.session.timeout.ms=1000
 # A broker killed with -9 waits at its next start for its own old session to end: 9 s by default.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
@@ -386,6 +397,9 @@ start_all() {
     done
     mkdir -p "$stack/log"
     reserve_ports kafka kafka_controller redis mysql
+    for part in $kafka_links; do
+        reserve_ports "kafka_${part%=*}"
+    done
     load_state
     # What we began and did not finish is not left behind.
     trap 'for part in "${started[@]}"; do stop_part "$part" KILL 1; done; exit 130' INT TERM

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "guardian/db.h"
-#include "guardian/failpoint.h"
 #include "guardian/migrate.h"
 #include "guardian/pool.h"
 #include "guardian/proof.h"
@@ -201,20 +200,6 @@ static void a_proof_adds_up_each_source(void **state)
     buf_fini(&out);
 }
 
-static void a_failpoint_hits_once(void **state)
-{
-    (void)state;
-    assert_int_equal(setenv("SECKILL_FAILPOINT", "here:2", 1), 0);
-    failpoint_init();
-    assert_false(failpoint_hit("elsewhere"));
-    assert_false(failpoint_hit("here"));
-    assert_true(failpoint_hit("here"));
-    assert_false(failpoint_hit("here"));
-    assert_int_equal(unsetenv("SECKILL_FAILPOINT"), 0);
-    failpoint_init();
-    assert_false(failpoint_hit("here"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,7 +210,6 @@ int main(void)
         cmocka_unit_test(a_migration_is_cut_into_statements),
         cmocka_unit_test(the_worst_is_the_status_of_a_report),
         cmocka_unit_test(a_proof_adds_up_each_source),
-        cmocka_unit_test(a_failpoint_hits_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

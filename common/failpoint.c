@@ -1,4 +1,4 @@
-#include "guardian/failpoint.h"
+#include "common/failpoint.h"
 
 #include <signal.h>
 #include <stdatomic.h>

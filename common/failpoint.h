@@ -5,12 +5,12 @@
  * effect when NAME is passed for the Nth time.  Only for tests; docs/operations.md says so.  Any
  * thread.
  */
-#ifndef GUARDIAN_FAILPOINT_H
-#define GUARDIAN_FAILPOINT_H
+#ifndef COMMON_FAILPOINT_H
+#define COMMON_FAILPOINT_H
 
 #include <stdbool.h>
 
-/* Reads the environment; once, before threads are started. */
+/* Reads the environment; once, before threads are started.  daemon_create() does. */
 void failpoint_init(void);
 
 /* True when this is the pass that was asked for. */
@@ -19,4 +19,4 @@ bool failpoint_hit(const char *name);
 /* Dies by SIGKILL, without any cleaning up, when it is. */
 void failpoint_kill(const char *name);
 
-#endif /* GUARDIAN_FAILPOINT_H */
+#endif /* COMMON_FAILPOINT_H */

@@ -1,0 +1,137 @@
+"""Runs rows of the fault matrix, or a soak that mixes them.
+
+    make chaos [ROW="R4 R6"] [SEED=1] [ORDERS=100000] [MINUTES=N]
+    make soak HOURS=8 [SEED=1] [ROW="the rows to mix"]
+
+A run is made from its seed: which daemon, when, how long.  What the machine adds to that is its own.
+The table goes to stdout; build/chaos/report.json has it too, one object per row.
+"""
+
+import argparse
+import json
+import sys
+import time
+import traceback
+
+from chaos import rows
+from chaos.field import Field, Storm
+from lib.stack import BUILD
+
+DIR = BUILD / "chaos"
+ORDERS_PER_SECOND = 1500  # that shoppers try to place, unless MINUTES says otherwise
+
+
+def fight(field, row, seed, orders, seconds):
+    """A storm, the row's fault again and again until shoppers stop coming, the verdict."""
+    began = time.monotonic()
+    why = []
+    field.row, field.faults = row, 0
+    field.storm = Storm(field, orders, seconds, seed)
+    try:
+        field.breathe(1, 3)
+        while field.storm.is_arriving and not (row.once and field.faults):
+            row.fault(field)
+            field.breathe(*row.pause_s)
+        field.heal()
+        field.storm.end(seconds + 300)
+        if row.proof:
+            row.proof(field)
+        if field.faults == 0:
+            why.append("no fault struck")
+    except Exception:  # pylint: disable=broad-exception-caught
+        why.append(traceback.format_exc())
+        try:
+            field.heal()
+        except Exception:  # pylint: disable=broad-exception-caught
+            why.append(traceback.format_exc())
+    finally:
+        field.storm.kill()
+    verdict = field.judge(row.id, seed, time.monotonic() - began)
+    why += field.complaints()
+    verdict["why"] += why
+    if why:
+        verdict["result"] = "FAIL"
+    return verdict
+
+
+def run_row(row, options):
+    began = time.monotonic()
+    try:
+        with Field(DIR / row.id, row, options.seed) as field:
+            return fight(field, row, options.seed, options.orders, options.seconds)
+    except Exception:  # pylint: disable=broad-exception-caught
+        return {
+            "row": row.id, "seed": options.seed, "faults": 0, "orders": 0, "missing": 0, "double": 0, "foreign": 0,
+            "seconds": round(time.monotonic() - began), "result": "FAIL", "why": [traceback.format_exc()],
+        }
+
+
+def mixed(chosen, seed):
+    """A row whose fault is any of the others'."""
+    faults = [r for r in chosen if r.soak and not r.setup and not r.once and not r.settings]
+
+    def any_of_them(field):
+        field.dice.choice(faults).fault(field)
+
+    return rows.Row(f"soak-{seed}", f"{len(faults)} rows at random", any_of_them, pause_s=(0.2, 4), links=("producer-2",))
+
+
+def soak(chosen, options):
+    """Storm after storm on one stack, a seed each; a verdict after each."""
+    until = time.monotonic() + options.hours * 3600
+    seed = options.seed
+    with Field(DIR / "soak", mixed(chosen, seed), seed) as field:
+        while time.monotonic() < until:
+            yield fight(field, mixed(chosen, seed), seed, options.orders, options.seconds)
+            seed += 1
+
+
+HEAD = ("row", "seed", "faults", "orders", "missing", "double", "foreign", "seconds", "result")
+
+
+def show(verdict):
+    print("ROW", *(str(verdict[name]) for name in HEAD), flush=True)
+    for words in verdict.pop("why", []):
+        print("    " + words.replace("\n", "\n    "), flush=True)
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--row", default="", help="rows, separated by blanks; all without it")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--orders", type=int, default=100000)
+    parser.add_argument("--minutes", type=float, default=0, help="how long shoppers come")
+    parser.add_argument("--hours", type=float, default=0, help="soak for so long")
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    options.seconds = options.minutes * 60 or max(15.0, options.orders / ORDERS_PER_SECOND)
+    # Shoppers whom the door refuses place nothing.
+    options.orders = options.orders * 105 // 100
+    return options
+
+
+def main():
+    options = parse()
+    known = rows.load()
+    wanted = options.row.split() or list(known)
+    if unknown := [w for w in wanted if w not in known]:
+        sys.exit(f"no such row: {' '.join(unknown)}; there are {' '.join(known)}")
+    chosen = [known[w] for w in wanted]
+    if options.list:
+        for r in chosen:
+            print(f"{r.id:5} {r.title}")
+        return 0
+    DIR.mkdir(parents=True, exist_ok=True)
+    verdicts = []
+    print("ROW", *HEAD[1:], flush=True)
+    for verdict in soak(chosen, options) if options.hours else (run_row(r, options) for r in chosen):
+        show(verdict)
+        verdicts.append(verdict)
+        (DIR / "report.json").write_text(json.dumps(verdicts, indent=1) + "\n")
+    failed = [v["row"] for v in verdicts if v["result"] != "PASS"]
+    print(f"{len(verdicts)} runs, {sum(v['orders'] for v in verdicts)} orders, failed: {' '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,378 @@
+"""The battlefield: servers, two of each daemon behind proxies, a storm of shoppers, the judge."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import redis
+
+from chaos.proxy import Network, swizzle
+from lib.stack import BIN, ROOT, Stack, mysql_of
+from lib.wait import wait_until
+
+DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
+SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
+PARTITIONS = 4
+# The limits at the door are not what is tried here; everything else is as it ships, but faster to see
+# that somebody is dead.
+SETTINGS = {
+    "RATE_GLOBAL": 0,
+    "RATE_ITEM": 0,
+    "RATE_USER": 0,
+    "RATE_IP": 0,
+    "SESSION_TIMEOUT": "3s",
+    "REDIS_TIMEOUT": "1s",
+}
+
+
+class Daemon:
+    """One process of ours; it comes and goes, its name and port stay."""
+
+    def __init__(self, field, name):
+        self.field = field
+        self.name = name
+        self.kind = name.partition("-")[0]
+        self.port = field.stack.port(name)
+        self.log = field.stack.dir / "log" / f"{name}.log"
+        self.process = None
+
+    def environ(self, **settings):
+        links = {s: self.field.link(f"{self.name}-{s}").port for s in SERVERS[self.kind]}
+        mine = SETTINGS | self.field.settings | {
+            "KAFKA_BROKERS": f"127.0.0.1:{links['kafka']}",
+            "REDIS_PORT": links["redis"],
+            ("LISTEN" if self.kind == "producer" else "METRICS_LISTEN"): f"127.0.0.1:{self.port}",
+        }
+        if "mysql" in links:
+            mine["MYSQL_PORT"] = links["mysql"]
+        # A setting that a kind does not have is somebody else's.
+        return self.field.stack.environ(**{f"SECKILL_{k}": v for k, v in (mine | settings).items()})
+
+    def start(self, failpoint=None, wrap=(), **settings):
+        """Returns once it is started, not once it is ready.  wrap: a command before its own."""
+        assert not self.runs, f"{self.name} runs already"
+        environ = self.environ(**settings)
+        if failpoint:
+            environ["SECKILL_FAILPOINT"] = failpoint
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [*wrap, BIN / f"seckill-{self.kind}"],
+                env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            )
+        return self
+
+    @property
+    def runs(self):
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def is_ready(self):
+        if not self.runs:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=3) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def await_ready(self, seconds=90):
+        wait_until(lambda: not self.runs or self.is_ready(), seconds, f"{self.name} is ready", 0.05)
+        assert self.runs, f"{self.name} ended with {self.process.returncode}; see {self.log}"
+        return self
+
+    def send(self, sig):
+        self.process.send_signal(sig)
+
+    def kill(self):
+        if self.runs:
+            self.send(signal.SIGKILL)
+            self.process.wait(30)
+
+    def stop(self, seconds=60):
+        """SIGTERM; its exit status."""
+        if self.runs:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGTERM)
+        return self.process.wait(seconds) if self.process else 0
+
+    def restart(self, **settings):
+        self.kill()
+        return self.start(**settings).await_ready()
+
+    def metric(self, name):
+        """The sum of a metric's samples, 0 when it cannot be asked."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+                rows = answer.read().decode().splitlines()
+        except OSError:
+            return 0
+        return sum(float(r.rsplit(" ", 1)[1]) for r in rows if r.split("{")[0].split(" ")[0] == name)
+
+    def said(self, text):
+        """How often its log has text."""
+        return self.log.read_text(errors="replace").count(text) if self.log.exists() else 0
+
+
+class Storm:
+    """Shoppers at every partition's sale, through both doors; ledgers of what they were told."""
+
+    def __init__(self, field, orders, seconds, seed):
+        self.field = field
+        self.ledgers, self.processes, self.items = [], [], []
+        each = max(1, orders // PARTITIONS)
+        tag = f"{os.getpid()}-{next(field.numbers)}"
+        for p in range(PARTITIONS):
+            item = f"rush-{tag}@{p}"
+            field.open(item, max(1, each * 62 // 100))
+            ledger = field.dir / f"ledger-{tag}-{p}.jsonl"
+            ledger.unlink(missing_ok=True)
+            self.items.append(item)
+            self.ledgers.append(ledger)
+        for p, (item, ledger) in enumerate(zip(self.items, self.ledgers)):
+            words = {
+                "url": field.door_url(p), "item": item, "ledger": ledger, "shoppers": each, "seed": seed * 10 + p,
+                "spread-ms": int(seconds * 1000), "patience-ms": int(seconds * 1000) + 180000,
+                "front": 10, "connections": 400, "returns": 1,
+            }
+            with (field.dir / f"storm-{p}.log").open("wb") as log:
+                self.processes.append(subprocess.Popen(
+                    [BIN / "stampede", *(f"--{k}={v}" for k, v in words.items())],
+                    env=field.stack.environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True,
+                ))
+        self.started = time.monotonic()
+        self.seconds = seconds
+
+    @property
+    def is_arriving(self):
+        """Shoppers still come; faults after that would strike those who only wait."""
+        return time.monotonic() < self.started + self.seconds and self.runs
+
+    @property
+    def runs(self):
+        return any(p.poll() is None for p in self.processes)
+
+    def end(self, seconds):
+        """Waits for the last shopper to go home."""
+        wait_until(lambda: not self.runs, seconds, "the storm ends", 0.1)
+        codes = [p.returncode for p in self.processes]
+        assert not any(codes), f"stampede: {codes}; see {self.field.dir}/storm-*.log"
+
+    def kill(self):
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+
+
+class Field:
+    """A context manager.  Everything lives in one directory."""
+
+    def __init__(self, directory, row=None, seed=1):
+        self.dir = Path(directory).resolve()
+        self.row = row
+        self.settings = dict(row.settings) if row else {}
+        self.dice = random.Random(seed)
+        self.network = Network()
+        self.stack = None
+        self.daemons = {}
+        self.storm = None
+        self.extras = []  # called at the end, last first
+        self.numbers = iter(range(1, 1 << 30))
+        self.faults = 0
+        self.redis_at = None  # (host, port) of the master now
+
+    # -- coming and going
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def start(self):
+        kafka = [(name, self.network.link(f"{name}-kafka")) for name in DAEMONS]
+        given = " ".join(f"{name.upper().replace('-', '_')}={link.port}" for name, link in kafka)
+        self.stack = Stack(self.dir / "stack", {"KAFKA_LINKS": given})
+        self.stack.remove()
+        self.stack.start()
+        env = self.stack.env
+        for name, link in kafka:
+            link.target = ("127.0.0.1", self.stack.port(f"kafka_{name.upper().replace('-', '_')}"))
+        for name in DAEMONS:
+            self.link(f"{name}-redis").target = (env["REDIS_HOST"], int(env["REDIS_PORT"]))
+            self.link(f"{name}-mysql").target = (env["MYSQL_HOST"], int(env["MYSQL_PORT"]))
+        self.redis_at = (env["REDIS_HOST"], int(env["REDIS_PORT"]))
+        self.run("seckillctl", "topics", "create")
+        self.run("seckill-guardian", "migrate")
+        if self.row and self.row.setup:
+            self.row.setup(self)
+        for name in DAEMONS:
+            self.daemons[name] = Daemon(self, name).start()
+            if self.daemons[name].kind == "producer":
+                self.link(f"{name}-http").target = ("127.0.0.1", self.daemons[name].port)
+        for daemon in self.daemons.values():
+            daemon.await_ready()
+        return self
+
+    def close(self):
+        if self.storm:
+            self.storm.kill()
+        for d in self.daemons.values():
+            d.kill()
+        for end in reversed(self.extras):
+            end()
+        self.network.close()
+        if self.stack and os.environ.get("KEEP") != "1":
+            self.stack.remove()
+
+    # -- who and where
+
+    def link(self, name):
+        """Of a daemon to a server ("matcher-2-redis"), or of shoppers to a door ("producer-http")."""
+        return self.network.link(name)
+
+    def links(self, *words):
+        """Those whose names have one of words, all of them without any."""
+        return [l for n, l in sorted(self.network.links.items()) if not words or any(w in n for w in words)]
+
+    def door_url(self, number):
+        name = ("producer", "producer-2")[number % 2]
+        through = self.row and name in self.row.links
+        port = self.link(f"{name}-http").port if through else self.daemons[name].port
+        return f"http://127.0.0.1:{port}"
+
+    def any(self, kind):
+        return self.daemons[self.dice.choice([n for n in DAEMONS if n.partition("-")[0] == kind])]
+
+    def redis(self, port=None):
+        host, own = self.redis_at
+        return redis.Redis(host, port or own, decode_responses=True, socket_timeout=30)
+
+    def mysql(self, **options):
+        return mysql_of(self.stack.env, **options)
+
+    def environ(self):
+        """For programs that look from outside, past the proxies."""
+        return self.stack.environ(REDIS_PORT=self.redis_at[1], SECKILL_MYSQL_TIMEOUT="60s")
+
+    def run(self, program, *args, check=True, timeout=120):
+        done = subprocess.run(
+            [BIN / program, *map(str, args)],
+            env=self.environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+        )
+        assert not check or done.returncode == 0, f"{program} {args}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def open(self, item, stock, hold_ms=4000):
+        self.run("seckillctl", "sale", "open", item, f"--stock={stock}", "--limit=1", f"--hold-ms={hold_ms}")
+
+    def metric(self, kind, name):
+        return sum(d.metric(name) for d in self.daemons.values() if d.kind == kind)
+
+    def said(self, kind, text):
+        return sum(d.said(text) for d in self.daemons.values() if d.kind == kind)
+
+    # -- faults that many rows share
+
+    def breathe(self, low, high):
+        """A pause, cut short by the end of the storm."""
+        until = time.monotonic() + self.dice.uniform(low, high)
+        while time.monotonic() < until and (self.storm is None or self.storm.is_arriving):
+            time.sleep(0.05)
+
+    def crash(self, kind, point, most=40):
+        """One daemon of a kind dies by itself when it passes a named point for the nth time."""
+        daemon = self.any(kind)
+        daemon.stop()
+        daemon.start(failpoint=f"{point}:{self.dice.randint(1, most)}")
+        until = time.monotonic() + 30
+        while daemon.runs and time.monotonic() < until and (self.storm is None or self.storm.is_arriving):
+            time.sleep(0.02)
+        died = not daemon.runs
+        daemon.restart()
+        if died:
+            self.note(f"{daemon.name} died at {point}")
+        return died
+
+    def kill(self, *names):
+        for name in names:
+            self.daemons[name].kill()
+
+    def restart_dead(self):
+        for daemon in self.daemons.values():
+            if not daemon.runs:
+                daemon.start()
+        for daemon in self.daemons.values():
+            daemon.await_ready()
+
+    def freeze(self, pid, seconds):
+        """SIGSTOP for a while; pid is a daemon or a number."""
+        pid = pid if isinstance(pid, int) else pid.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def pid_of(self, part):
+        return int(self.stack.env[f"{part.upper()}_PID"])
+
+    def swizzle(self, links, pause_s=1.0):
+        self.note("swizzled " + " ".join(swizzle(links, self.dice, pause_s)))
+
+    def note(self, text):
+        """A fault struck; the journal says which and when."""
+        self.faults += 1
+        with (self.dir / "journal.log").open("a") as journal:
+            journal.write(f"{time.strftime('%H:%M:%S')} {self.row.id if self.row else '-'} {text}\n")
+
+    # -- a run
+
+    def heal(self):
+        """Nobody is frozen or cut off, everybody runs."""
+        self.network.heal()
+        for daemon in self.daemons.values():
+            if daemon.runs:
+                daemon.send(signal.SIGCONT)
+        for part in ("kafka", "redis", "mysql"):
+            if self.stack.status().get(part) == "stopped" and not (part == "redis" and self.own_redis_is_gone()):
+                self.stack.restart(part)
+        self.restart_dead()
+
+    def own_redis_is_gone(self):
+        """A failover went to another Redis."""
+        return self.redis_at[1] != int(self.stack.env["REDIS_PORT"])
+
+    def complaints(self):
+        """Sanitizer reports and failed assertions; error lines are what faults are answered with."""
+        marks = ("Sanitizer", "runtime error:", "Assertion")
+        for daemon in self.daemons.values():
+            with daemon.log.open(errors="replace") as lines:
+                yield from (f"{daemon.name}: {line.rstrip()}" for line in lines if any(m in line for m in marks))
+
+    def judge(self, row, seed, seconds, within=180):
+        """The verdict as a row of the report."""
+        out = self.dir / "verdict.json"
+        out.unlink(missing_ok=True)
+        words = {"row": row, "seed": seed, "faults": self.faults, "seconds": seconds, "within": within, "json": out}
+        ledgers = self.storm.ledgers if self.storm else []
+        done = subprocess.run(
+            ["/usr/bin/python3", "-m", "chaos.check", *(f"--{k}={v}" for k, v in words.items()), *map(str, ledgers)],
+            env=self.environ() | {"PYTHONPATH": str(ROOT / "tests"), "BUILD": str(BIN.parent)},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False,
+        )
+        assert out.exists(), done.stdout + done.stderr
+        return json.loads(out.read_text())
