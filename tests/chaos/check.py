@@ -430,7 +430,8 @@ def judge(args, env, findings):
         stops = {live["position"], recorded["position"].get(p, -1)}
         outcomes = outcomes_of(read_outcomes(env, p, max(stops)), p, findings)
         records = read_topic(env["KAFKA_BROKERS"], "seckill.orders", p)
-        records = [r for r in records if r[0] <= max(outcomes, default=-1)]
+        last = max(outcomes, default=-1)
+        records = [r for r in records if r[0] <= last]
         story, ordered, taken = retell(p, records, outcomes, stops, findings)
         stories.append(story)
         commands |= ordered

@@ -205,6 +205,9 @@ class Field:
     def start(self):
         kafka = [(name, self.network.link(f"{name}-kafka")) for name in DAEMONS]
         given = " ".join(f"{name.upper().replace('-', '_')}={link.port}" for name, link in kafka)
+        for old in self.dir.glob("*.*"):
+            if old.is_file():
+                old.unlink()
         self.stack = Stack(self.dir / "stack", {"KAFKA_LINKS": given})
         self.stack.remove()
         self.stack.start()
@@ -311,12 +314,16 @@ class Field:
         for name in names:
             self.daemons[name].kill()
 
-    def restart_dead(self):
-        for daemon in self.daemons.values():
-            if not daemon.runs:
-                daemon.start()
-        for daemon in self.daemons.values():
-            daemon.await_ready()
+    def restart_dead(self, seconds=90):
+        """As whatever supervises them would: also those who found no server and ended."""
+
+        def all_ready():
+            for daemon in self.daemons.values():
+                if not daemon.runs:
+                    daemon.start()
+            return all(d.is_ready() for d in self.daemons.values())
+
+        wait_until(all_ready, seconds, "all daemons are ready", 0.2)
 
     def freeze(self, pid, seconds):
         """SIGSTOP for a while; pid is a daemon or a number."""
