@@ -29,6 +29,12 @@ void follow_init(struct follow *f, int partition, int partitions, int64_t probe_
     follow_reset(f);
 }
 
+/* Nothing that is read counts. */
+static bool is_deaf(const struct follow *f)
+{
+    return f->state == FOLLOW_LOADING || f->state == FOLLOW_LOST || f->state == FOLLOW_HALTED;
+}
+
 void follow_reset(struct follow *f)
 {
     if (f->state == FOLLOW_HALTED) {
@@ -196,17 +202,19 @@ static enum follow_action note_read(struct follow *f, int64_t offset, int64_t no
     if (f->scan_next < f->scan_end) {
         return FOLLOW_NOTHING;
     }
-    return halt(f,
-                "the outcome after offset %" PRId64 " is lost: Redis is past it, the outbox no "
-                "longer holds it, and the topic up to %" PRId64 " lacks it",
-                f->head.position, f->scan_end);
+    f->state = FOLLOW_LOST;
+    (void)snprintf(f->why, sizeof(f->why),
+                   "the outcome after offset %" PRId64 " is lost: Redis is past it, the outbox no "
+                   "longer holds it, and the topic up to %" PRId64 " lacks it",
+                   f->head.position, f->scan_end);
+    return FOLLOW_REBUILD;
 }
 
 enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int64_t offset,
                                   int64_t now_ms, enum follow_action *action)
 {
     *action = FOLLOW_NOTHING;
-    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+    if (is_deaf(f)) {
         return FOLLOW_DROP;
     }
     if (o->partition != f->partition) {
@@ -247,7 +255,7 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
 
 enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms)
 {
-    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+    if (is_deaf(f)) {
         return FOLLOW_NOTHING;
     }
     if (f->state == FOLLOW_CHECKING) {
@@ -260,7 +268,7 @@ enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_
 enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const char *why,
                                 int64_t now_ms)
 {
-    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+    if (is_deaf(f)) {
         return FOLLOW_NOTHING;
     }
     if (is_out_of_range) {
@@ -281,7 +289,7 @@ enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const ch
 
 enum follow_action follow_tick(struct follow *f, int64_t now_ms)
 {
-    if (f->state == FOLLOW_HALTED || f->state == FOLLOW_LOADING) {
+    if (is_deaf(f)) {
         return FOLLOW_NOTHING;
     }
     if (f->state == FOLLOW_READING && f->scan_end < 0 && now_ms - f->moved_ms >= f->probe_ms &&

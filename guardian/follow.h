@@ -13,7 +13,8 @@
  * A record is applied only if its prev is the head; older ones are dropped, later ones are not
  * applied: the missing record follows further on in the topic.  If it does not, follow_tick() asks
  * for a probe of Redis, and when the outbox no longer holds it, the watermark is past it, and the
- * whole topic up to an end looked up after that lacks it, it is lost for certain.
+ * whole topic up to an end looked up after that lacks it, it is lost for certain.  Then Redis has to
+ * be put back to MySQL's position, and the outcome comes again.
  */
 #ifndef GUARDIAN_FOLLOW_H
 #define GUARDIAN_FOLLOW_H
@@ -32,6 +33,7 @@ enum follow_state {
     FOLLOW_LOADING, /* MySQL's position is not known */
     FOLLOW_CHECKING,
     FOLLOW_READING,
+    FOLLOW_LOST, /* an outcome is: until the owner, having rebuilt Redis, resets */
     FOLLOW_HALTED,
 };
 
@@ -47,8 +49,9 @@ enum follow_verdict {
 enum follow_action {
     FOLLOW_NOTHING,
     FOLLOW_SEEK,
-    FOLLOW_PROBE, /* ask Redis, then the topic's end, then follow_probed() */
-    FOLLOW_HALT,  /* follow_why() says why; told once */
+    FOLLOW_PROBE,   /* ask Redis, then the topic's end, then follow_probed() */
+    FOLLOW_REBUILD, /* an outcome is lost; follow_why() says which; told once */
+    FOLLOW_HALT,    /* follow_why() says why; told once */
 };
 
 /* What Redis said: its position and what its outbox still holds, as of one moment. */

@@ -12,6 +12,7 @@
  */
 #include "guardian/service_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -227,6 +228,15 @@ void service_seek(struct part *part)
     }
 }
 
+/* Nobody is to rebuild Redis by itself. */
+static void halt_lost(struct part *part)
+{
+    char why[sizeof(part->follow.why)];
+
+    (void)snprintf(why, sizeof(why), "%s", follow_why(&part->follow));
+    service_act(part, follow_halt(&part->follow, why));
+}
+
 static void ask_redis(struct part *part)
 {
     struct probe *probe = &part->probe;
@@ -252,6 +262,9 @@ void service_act(struct part *part, enum follow_action action)
         break;
     case FOLLOW_PROBE:
         ask_redis(part);
+        break;
+    case FOLLOW_REBUILD:
+        halt_lost(part);
         break;
     case FOLLOW_HALT:
         tell_halted(part);

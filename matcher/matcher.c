@@ -120,7 +120,7 @@ static void look_back(struct matcher *m, int partition, int64_t before)
     struct part_view view;
 
     part_look(m->parts[partition], &view);
-    if (view.watermark < before) {
+    if (view.wait == PART_WAIT_NONE && view.watermark < before) {
         log_warn("redis.went_back", LOG_INT("partition", partition), LOG_INT("from", before),
                  LOG_INT("to", view.watermark));
         heal_append_only_file(m);
@@ -289,6 +289,26 @@ static void tell_halt(const struct matcher *m, int partition, const struct part_
               LOG_STR("error", action->text));
 }
 
+static void tell_wait(int partition, const struct part_view *before, const struct part_view *after)
+{
+    switch (after->wait) {
+    case PART_WAIT_KEYS:
+    case PART_WAIT_HEAD:
+        log_error("partition.needs_rebuild", LOG_INT("partition", partition),
+                  LOG_STR("reason", part_wait_name(after->wait)));
+        break;
+    case PART_WAIT_REBUILD:
+        log_warn("partition.rebuilding", LOG_INT("partition", partition));
+        break;
+    case PART_WAIT_NONE:
+    case PART_WAIT_COUNT:
+        log_info("partition.waited", LOG_INT("partition", partition),
+                 LOG_STR("for", part_wait_name(before->wait)),
+                 LOG_INT("watermark", after->watermark));
+        break;
+    }
+}
+
 /* Returns false when the part must wait for the world to change. */
 static bool act(struct matcher *m, int partition, const struct part_action *action)
 {
@@ -344,6 +364,9 @@ static void step(struct matcher *m, int partition)
         }
     }
     part_look(part, &after);
+    if (before.wait != after.wait) {
+        tell_wait(partition, &before, &after);
+    }
     if (strcmp(before.phase, after.phase) != 0) {
         log_debug("partition.phase", LOG_INT("partition", partition), LOG_STR("from", before.phase),
                   LOG_STR("to", after.phase));
@@ -557,7 +580,7 @@ static void watch_silence(struct matcher *m, int partition, int64_t now_ms)
 }
 
 struct tally {
-    int ours, halted, steady, quiet;
+    int ours, halted, waiting, steady, quiet;
 };
 
 static struct tally count_parts(const struct matcher *m)
@@ -570,6 +593,7 @@ static struct tally count_parts(const struct matcher *m)
         part_look(m->parts[i], &view);
         tally.ours += m->desks[i].is_ours;
         tally.halted += m->desks[i].is_ours && view.halt != PART_HALT_NONE;
+        tally.waiting += m->desks[i].is_ours && view.wait != PART_WAIT_NONE;
         tally.steady += m->desks[i].is_ours && view.is_steady;
         tally.quiet += part_is_quiet(m->parts[i]);
     }
@@ -610,7 +634,7 @@ static void on_ticker(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, vo
         m->calls.all_halted(m->calls.arg);
     }
     if (!m->is_ready && m->is_joined && !m->is_assigning && redis_is_up(m->redis) &&
-        tally.steady + tally.halted == tally.ours) {
+        tally.steady + tally.halted + tally.waiting == tally.ours) {
         m->is_ready = true;
         m->calls.ready(m->calls.arg);
     }
@@ -800,13 +824,13 @@ void matcher_register(struct matcher *m, struct stats *stats)
 void matcher_check(struct matcher *m, struct admin_report *report)
 {
     const struct tally tally = count_parts(m);
-    char text[80];
+    char text[120];
 
     admin_check(report, "redis", redis_is_up(m->redis),
                 redis_is_up(m->redis) ? NULL : "not connected, or not fit; see the log");
     admin_check(report, "group", m->is_joined && !m->is_assigning,
                 m->is_joined ? "has partitions" : "waits for partitions");
-    (void)snprintf(text, sizeof(text), "%d ours, %d applied, %d halted", tally.ours, tally.steady,
-                   tally.halted);
+    (void)snprintf(text, sizeof(text), "%d ours, %d applied, %d waiting for a rebuild, %d halted",
+                   tally.ours, tally.steady, tally.waiting, tally.halted);
     admin_check(report, "partitions", tally.steady == tally.ours, text);
 }

@@ -89,6 +89,24 @@ static void put_halts(struct buf *out, const struct metrics_source *source)
     }
 }
 
+static void put_waits(struct buf *out, const struct metrics_source *source)
+{
+    const char *name = "seckill_matcher_waiting";
+
+    stats_put_head(out, name, STATS_GAUGE, "Partitions that wait for a rebuild, by reason.");
+    for (int why = PART_WAIT_REBUILD; why < PART_WAIT_COUNT; why++) {
+        int64_t waiting = 0;
+
+        for (size_t i = 0; i < source->n; i++) {
+            struct part_view view;
+
+            part_look(source->parts[i], &view);
+            waiting += (int)view.wait == why;
+        }
+        stats_put_sample(out, name, waiting, "reason=\"%s\"", part_wait_name((enum part_wait)why));
+    }
+}
+
 enum gauge {
     GAUGE_WATERMARK,
     GAUGE_LAG,
@@ -165,5 +183,6 @@ void metrics_write(struct buf *out, const struct metrics_source *source)
     put_totals(out, source);
     put_results(out, source);
     put_halts(out, source);
+    put_waits(out, source);
     put_gauges(out, source);
 }

@@ -20,13 +20,14 @@
 #include "common/xmalloc.h"
 
 enum {
-    ABSENT_AGAIN_MS = 1000,      /* "nothing there" counts when it is true twice, this far apart */
+    ABSENT_AGAIN_MS = 1000, /* "nothing there" counts when it is true twice, this far apart */
+    WAIT_AGAIN_MS = 1000,
     BACKLOG_MS = 500,            /* more than clocks differ */
     OUTCOME_MAX_BYTES = 4 << 20, /* a mark of 4,096 items has 700 kB */
 };
 
 static const char *const key_names[PART_KEYS] = {"log", "items",  "orders", "payments",
-                                                 "ops", "outbox", "due"};
+                                                 "ops", "outbox", "due",    "rebuild"};
 
 /* ---- life ---- */
 
@@ -95,6 +96,7 @@ static void forget(struct part *p)
     p->next_due = 0;
     p->outbox = 0;
     p->stop = PART_HALT_NONE;
+    p->wait = PART_WAIT_NONE;
 }
 
 int64_t part_delay_ms(unsigned attempts)
@@ -110,6 +112,20 @@ void part_restart(struct part *p, struct part_time now)
     p->phase = PHASE_READING;
     p->call_at = p->restarts == 0 ? now.mono_ms : now.mono_ms + part_delay_ms(p->restarts - 1);
     p->restarts++;
+}
+
+static void wait_for(struct part *p, enum part_wait why, struct part_time now)
+{
+    forget(p);
+    p->phase = PHASE_WAITING;
+    p->wait = why;
+    p->call_at = now.mono_ms + WAIT_AGAIN_MS;
+}
+
+void part_wait_for_head(struct part *p, int64_t offset, struct part_time now)
+{
+    wait_for(p, PART_WAIT_HEAD, now);
+    p->waits_for = offset;
 }
 
 void part_assign(struct part *p, struct part_time now)
@@ -161,6 +177,7 @@ bool part_is_quiet(const struct part *p)
     switch (p->phase) {
     case PHASE_IDLE:
     case PHASE_READING:
+    case PHASE_WAITING:
     case PHASE_HALTED:
         return true;
     case PHASE_CATCHING:
@@ -226,6 +243,22 @@ void part_begin_catching(struct part *p, struct part_time now)
     }
 }
 
+static bool is_waiting_for_head(const struct part *p)
+{
+    return p->phase == PHASE_WAITING && p->wait == PART_WAIT_HEAD;
+}
+
+/* The first record that must be read again; -1: the log's first. */
+static int64_t first_needed(const struct part *p, int64_t watermark)
+{
+    const struct script_entry *oldest = replay_oldest(&p->replay);
+
+    if (oldest == NULL) {
+        return watermark;
+    }
+    return oldest->prev < 0 ? -1 : oldest->prev + 1;
+}
+
 static void adopt_position(struct part *p, const struct slice *fields, size_t n,
                            struct part_time now)
 {
@@ -243,6 +276,11 @@ static void adopt_position(struct part *p, const struct slice *fields, size_t n,
                   "the state in Redis was made for another number of partitions");
         return;
     }
+    if (is_waiting_for_head(p) && first_needed(p, position.watermark) <= p->waits_for) {
+        part_wait_for_head(p, p->waits_for, now);
+        return;
+    }
+    p->wait = PART_WAIT_NONE;
     memcpy(p->genesis, position.genesis, sizeof(p->genesis));
     p->applied = (struct place){.offset = position.watermark,
                                 .log_time = position.log_time,
@@ -253,6 +291,20 @@ static void adopt_position(struct part *p, const struct slice *fields, size_t n,
     part_begin_catching(p, now);
 }
 
+/* Redis has no state, but perhaps keys of one. */
+static void take_absence(struct part *p, bool has_keys, struct part_time now)
+{
+    if (!has_keys && is_waiting_for_head(p)) {
+        part_wait_for_head(p, p->waits_for, now);
+    } else if (++p->absent < 2) {
+        p->call_at = now.mono_ms + ABSENT_AGAIN_MS;
+    } else if (has_keys) {
+        wait_for(p, PART_WAIT_KEYS, now);
+    } else {
+        begin_fresh(p, now);
+    }
+}
+
 void part_position(struct part *p, uint32_t call, const struct slice *fields, size_t n,
                    struct part_time now)
 {
@@ -261,13 +313,13 @@ void part_position(struct part *p, uint32_t call, const struct slice *fields, si
     }
     p->is_calling = false;
     p->attempts = 0;
-    if (n > 0) {
+    if (n > 0 && slice_eq(fields[0], SLICE_LIT("rebuild"))) {
+        wait_for(p, PART_WAIT_REBUILD, now);
+    } else if (n == 0 || slice_eq(fields[0], SLICE_LIT("keys"))) {
+        take_absence(p, n > 0, now);
+    } else {
         p->absent = 0;
         adopt_position(p, fields, n, now);
-    } else if (++p->absent < 2) {
-        p->call_at = now.mono_ms + ABSENT_AGAIN_MS;
-    } else {
-        begin_fresh(p, now);
     }
 }
 
@@ -326,12 +378,14 @@ bool part_next(struct part *p, struct part_time now, unsigned can, struct part_a
 
 void part_look(const struct part *p, struct part_view *view)
 {
-    static const char *const phases[] = {"idle", "reading", "catching", "steady", "halted"};
+    static const char *const phases[] = {"idle",   "reading", "catching",
+                                         "steady", "waiting", "halted"};
 
     *view = (struct part_view){
         .is_assigned = p->is_assigned,
         .is_steady = p->phase == PHASE_STEADY,
         .phase = phases[p->phase],
+        .wait = p->wait,
         .halt = p->phase == PHASE_HALTED ? p->halt : PART_HALT_NONE,
         .watermark = p->applied.offset,
         .next_offset = p->next_offset,
@@ -350,6 +404,18 @@ const struct part_counts *part_counted(const struct part *p)
     return &p->counts;
 }
 
+const char *part_wait_name(enum part_wait why)
+{
+    static const char *const names[] = {
+        [PART_WAIT_NONE] = "none",
+        [PART_WAIT_REBUILD] = "rebuild_under_way",
+        [PART_WAIT_KEYS] = "keys_without_watermark",
+        [PART_WAIT_HEAD] = "log_head_deleted",
+    };
+
+    return names[why];
+}
+
 const char *part_halt_name(enum part_halt why)
 {
     static const char *const names[] = {
@@ -358,7 +424,6 @@ const char *part_halt_name(enum part_halt why)
         [PART_HALT_GENESIS] = "genesis",
         [PART_HALT_CHAIN] = "chain",
         [PART_HALT_SHORT] = "log_too_short",
-        [PART_HALT_HEAD] = "log_head_deleted",
         [PART_HALT_GAP] = "log_gap",
         [PART_HALT_CLOCK] = "clock",
         [PART_HALT_TIMESTAMP] = "timestamp_type",

@@ -6,8 +6,9 @@
  * no random number, so a simulator drives the very same code.
  *
  *   IDLE -> READING -> CATCHING -> STEADY          any -> HALTED, which is for ever
- *              ^___________|__________|
- *            mismatch, foreign outbox entry, nothing there
+ *           |  ^___________|__________|
+ *           |          |  mismatch, foreign outbox entry, nothing there
+ *           +-> WAITING, until there is a state again
  *
  * READING   asks Redis for its position (lua/position.lua).  Nothing there, twice, a second apart:
  *           the log is folded from its genesis.
@@ -17,6 +18,8 @@
  * STEADY    applies batches, one script in flight, and tells their outcomes in order.  A reply that
  *           does not come leaves the batch as it is: it is sent again, and the script's
  *           compare-and-set makes that harmless.
+ * WAITING   the log cannot give Redis its state back: a rebuild is under way, or is needed because
+ *           there are keys without a watermark, or the log's head is gone.  Asks again every second.
  * HALTED    something that must not be guessed about; an operator has to look.
  *
  * Everything it counts on from Redis is compared by the script; everything it counts on from the
@@ -57,6 +60,15 @@ struct part_time {
     int64_t wall_ms;
 };
 
+/* What a partition waits for; part_wait_name() gives the word for logs and metrics. */
+enum part_wait {
+    PART_WAIT_NONE,
+    PART_WAIT_REBUILD, /* somebody rebuilds the state */
+    PART_WAIT_KEYS,    /* keys without a watermark */
+    PART_WAIT_HEAD,    /* the log starts after what must be read */
+    PART_WAIT_COUNT,
+};
+
 /* Why a partition is halted; part_halt_name() gives the word for logs and metrics. */
 enum part_halt {
     PART_HALT_NONE,
@@ -64,7 +76,6 @@ enum part_halt {
     PART_HALT_GENESIS,    /* another log, or one that does not start with its genesis */
     PART_HALT_CHAIN,      /* the log is not the one that Redis was made from */
     PART_HALT_SHORT,      /* the log ends before the watermark */
-    PART_HALT_HEAD,       /* the log starts after what must be read again */
     PART_HALT_GAP,        /* records are missing in the middle of the log */
     PART_HALT_CLOCK,      /* a record from the future */
     PART_HALT_TIMESTAMP,  /* a record without LogAppendTime */
@@ -144,7 +155,7 @@ bool part_next(struct part *p, struct part_time now, unsigned can,
 
 void part_record(struct part *p, const struct part_record *record, struct part_time now);
 
-/* fields: what position.lua answered (n 0: nothing there). */
+/* fields: what position.lua answered. */
 void part_position(struct part *p, uint32_t call, const struct slice *fields, size_t n,
                    struct part_time now);
 void part_applied(struct part *p, uint32_t call, struct slice text, struct part_time now);
@@ -191,6 +202,7 @@ struct part_view {
     bool is_assigned;
     bool is_steady;
     const char *phase;
+    enum part_wait wait;
     enum part_halt halt;
     int64_t watermark;
     int64_t next_offset; /* of the record to come */
@@ -202,6 +214,7 @@ struct part_view {
 
 void part_look(const struct part *p, struct part_view *view);
 const struct part_counts *part_counted(const struct part *p);
+const char *part_wait_name(enum part_wait why);
 const char *part_halt_name(enum part_halt why);
 
 #endif /* MATCHER_PART_H */

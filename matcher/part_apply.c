@@ -11,6 +11,7 @@
 
 enum {
     FULL_AGAIN_MS = 1000,
+    POSITION_KEYS = 7,
 };
 
 /* ---- applying ---- */
@@ -50,7 +51,7 @@ static void start_call(struct part *p, bool is_read, struct part_action *action)
     action->type = is_read ? PART_READ : PART_APPLY;
     action->call = p->calls;
     action->words = &p->words;
-    action->n_keys = is_read ? 2 : PART_KEYS;
+    action->n_keys = is_read ? POSITION_KEYS : PART_KEYS;
     action->n_commands = is_read ? 0 : p->batch;
 }
 
@@ -91,13 +92,14 @@ bool part_next_call(struct part *p, struct part_time now, struct part_action *ac
     if (p->is_calling || now.mono_ms < p->call_at) {
         return false;
     }
-    if (p->phase == PHASE_READING) {
-        const struct slice keys[] = {p->keys[0], p->keys[5]};
+    if (p->phase == PHASE_READING || p->phase == PHASE_WAITING) {
+        const struct slice keys[POSITION_KEYS] = {p->keys[0], p->keys[5], p->keys[1], p->keys[2],
+                                                  p->keys[3], p->keys[4], p->keys[7]};
 
         if (p->is_draining) {
             return false;
         }
-        script_begin(&p->words, keys, 2);
+        script_begin(&p->words, keys, POSITION_KEYS);
         if (!script_end(&p->words)) {
             return false;
         }

@@ -12,7 +12,7 @@
 enum {
     PART_RETRY_MIN_MS = 50,
     PART_RETRY_MAX_MS = 1000,
-    PART_KEYS = 7,
+    PART_KEYS = 8,
 };
 
 enum phase {
@@ -20,6 +20,7 @@ enum phase {
     PHASE_READING,
     PHASE_CATCHING,
     PHASE_STEADY,
+    PHASE_WAITING,
     PHASE_HALTED,
 };
 
@@ -53,7 +54,9 @@ struct part {
     int64_t call_acked; /* what the call under way says is acknowledged */
     unsigned attempts;  /* refused in a row */
     unsigned restarts;  /* without a batch applied in between */
-    unsigned absent;    /* times that nothing was there, in a row */
+    unsigned absent;    /* times that there was no state, in a row */
+    enum part_wait wait;
+    int64_t waits_for; /* the record that must be read and is gone; -1: the log's first */
     bool is_full;
     int64_t idle_at;
 
@@ -64,9 +67,10 @@ struct part {
     int64_t gap_until;   /* no verdict before */
     unsigned gaps;       /* times it was seen there */
     bool needs_recheck;
-    int64_t progress_at; /* when catching up last went on */
-    bool needs_begin;    /* next_offset is to be the log's first */
+    bool needs_begin; /* next_offset is to be the log's first */
     bool needs_range, asks_range;
+    int64_t log_begin;   /* as it was told then */
+    int64_t progress_at; /* when catching up last went on */
     int64_t range_at;
     unsigned shorts; /* times the log was too short, in a row */
     unsigned stuck;  /* times reading failed, in a row */
@@ -96,6 +100,9 @@ void part_halt(struct part *p, enum part_halt why, const char *text);
 
 /* Lets what was read before be applied and told, then halts. */
 void part_stop(struct part *p, enum part_halt why, const char *text);
+
+/* The record at offset must be read and is gone; -1: the log's first. */
+void part_wait_for_head(struct part *p, int64_t offset, struct part_time now);
 
 /* As on assignment. */
 void part_restart(struct part *p, struct part_time now);

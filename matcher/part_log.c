@@ -35,11 +35,14 @@ void part_fetch_from_begin(struct part *p)
 /* ---- records ---- */
 
 /* True when the record may start a log; then the tail has the log's first chain value. */
-static bool take_genesis(struct part *p, const struct command *cmd)
+static bool take_genesis(struct part *p, const struct command *cmd, struct part_time now)
 {
+    if (cmd->type != COMMAND_GENESIS && p->log_begin > 0) {
+        part_wait_for_head(p, -1, now);
+        return false;
+    }
     if (cmd->type != COMMAND_GENESIS) {
-        part_halt(p, PART_HALT_GENESIS,
-                  "the log's first record is not genesis: Redis must be rebuilt from elsewhere");
+        part_halt(p, PART_HALT_GENESIS, "the log's first record is not genesis");
         return false;
     }
     if (cmd->partitions != p->settings->partitions) {
@@ -62,14 +65,15 @@ static bool take_genesis(struct part *p, const struct command *cmd)
     return true;
 }
 
-/* Queues the record; NULL when it halted the partition. */
-static struct item *queue_record(struct part *p, const struct part_record *record)
+/* Queues the record; NULL when the partition cannot go on with it. */
+static struct item *queue_record(struct part *p, const struct part_record *record,
+                                 struct part_time now)
 {
     struct command cmd;
     struct item *item;
 
     command_parse(&cmd, record->value, p->partition, p->settings->partitions);
-    if (p->tail.offset < 0 && !take_genesis(p, &cmd)) {
+    if (p->tail.offset < 0 && !take_genesis(p, &cmd, now)) {
         return NULL;
     }
     item = queue_push(&p->queue);
@@ -105,10 +109,14 @@ static void replay_record(struct part *p, const struct part_record *record, stru
     struct err err;
 
     if (!replay_take(&p->replay, record->offset, &line, &err)) {
-        part_halt(p, PART_HALT_CHAIN, err.text);
+        if (p->tail.offset < 0 && p->log_begin > 0) {
+            part_wait_for_head(p, -1, now);
+        } else {
+            part_halt(p, PART_HALT_CHAIN, err.text);
+        }
         return;
     }
-    item = queue_record(p, record);
+    item = queue_record(p, record, now);
     if (item == NULL || !part_tell_item(p, item, line, PART_HALT_CHAIN)) {
         return;
     }
@@ -179,7 +187,7 @@ static void take_record(struct part *p, const struct part_record *record, struct
         part_stop(p, PART_HALT_CLOCK, text);
         return;
     }
-    if (queue_record(p, record) != NULL) {
+    if (queue_record(p, record, now) != NULL) {
         part_note_time(p, p->tail.log_time, now);
     }
 }
@@ -224,6 +232,7 @@ bool part_wants(const struct part *p)
                queue_unapplied(&p->queue) < (size_t)p->settings->queue_max;
     case PHASE_IDLE:
     case PHASE_READING:
+    case PHASE_WAITING:
     case PHASE_HALTED:
         break;
     }
@@ -236,6 +245,9 @@ void part_recheck(struct part *p)
 {
     if (p->phase == PHASE_CATCHING || p->phase == PHASE_STEADY) {
         p->needs_recheck = true;
+    } else if (p->phase == PHASE_WAITING) {
+        p->phase = PHASE_READING;
+        p->absent = 0;
     }
 }
 
@@ -312,8 +324,6 @@ static bool is_too_short(struct part *p, int64_t end, struct part_time now)
 
 void part_range(struct part *p, bool ok, int64_t begin, int64_t end, struct part_time now)
 {
-    char text[120];
-
     if (!p->asks_range || (p->phase != PHASE_CATCHING && p->phase != PHASE_STEADY)) {
         return;
     }
@@ -327,16 +337,18 @@ void part_range(struct part *p, bool ok, int64_t begin, int64_t end, struct part
         return;
     }
     if (p->needs_begin) {
+        if (begin > 0 && begin == end) {
+            part_wait_for_head(p, -1, now);
+            return;
+        }
         p->needs_begin = false;
+        p->log_begin = begin;
         p->progress_at = now.mono_ms;
         part_fetch_from(p, begin);
         return;
     }
     if (begin > p->next_offset) {
-        (void)snprintf(text, sizeof(text),
-                       "the log starts at %" PRId64 ", but %" PRId64 " must be read", begin,
-                       p->next_offset);
-        part_halt(p, PART_HALT_HEAD, text);
+        part_wait_for_head(p, p->next_offset, now);
         return;
     }
     if (p->next_offset > end) {

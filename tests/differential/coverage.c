@@ -68,6 +68,8 @@ static struct {
     {"reply ok", 0},
     {"reply position", 0},
     {"reply absent", 0},
+    {"reply absent: keys", 0},
+    {"reply absent: rebuild", 0},
     {"reply rules", 0},
     {"reply full outbox", 0},
     {"reply full remembered", 0},

@@ -318,6 +318,20 @@ static void spoil_start(struct run *run, const struct place *place)
     call_fini(&call);
 }
 
+/* No state may be started beside keys of another, nor while somebody rebuilds it. */
+static void spoil_absence(struct run *run)
+{
+    const struct script *script = &run->script;
+    const size_t key = random_below(&run->random, 2) == 0 ? 0 : SCRIPT_REBUILD;
+
+    freeReplyObject(redis_ask(script->redis, "HSET %s token x", script->keys[key]));
+    compare_snapshot(script, &run->before);
+    expect_refusal(run, &run->call, "absent");
+    coverage_hit(key == 0 ? "reply absent: keys" : "reply absent: rebuild");
+    freeReplyObject(redis_ask(script->redis, "DEL %s", script->keys[key]));
+    compare_snapshot(script, &run->before);
+}
+
 /* A caller at another place: its genesis, prev or chain is not Redis's. */
 static void spoil_position(struct run *run, const struct place *place)
 {
@@ -331,6 +345,7 @@ static void spoil_position(struct run *run, const struct place *place)
         expect_refusal(run, call, "absent");
         coverage_hit("reply absent");
         memcpy(call->head[CALL_GENESIS], head, sizeof(head));
+        spoil_absence(run);
         spoil_start(run, place);
     } else {
         switch (random_below(&run->random, 5)) {

@@ -193,7 +193,7 @@ void script_load(redisContext *redis)
 void script_init(struct script *s, redisContext *redis, const char *prefix, int partition)
 {
     static const char *const names[SCRIPT_KEYS] = {"log", "items",  "orders", "payments",
-                                                   "ops", "outbox", "due"};
+                                                   "ops", "outbox", "due",    "rebuild"};
 
     s->redis = redis;
     for (size_t i = 0; i < SCRIPT_KEYS; i++) {
@@ -211,7 +211,7 @@ void script_call(const struct script *s, const struct call *call, struct buf *re
 
     argv[0] = "EVALSHA";
     argv[1] = apply_lua_sha1;
-    argv[2] = "7";
+    argv[2] = "8";
     for (size_t i = 0; i < SCRIPT_KEYS; i++) {
         argv[k++] = s->keys[i];
     }
@@ -249,11 +249,10 @@ void script_wipe(const struct script *s)
     while (rest.len > 0) {
         struct slice hold = slice_cut(rest, ',', &rest);
 
-        freeReplyObject(
-            redis_ask(s->redis, "DEL %s:%b", s->keys[SCRIPT_KEYS - 1], hold.ptr, hold.len));
+        freeReplyObject(redis_ask(s->redis, "DEL %s:%b", s->keys[SCRIPT_DUE], hold.ptr, hold.len));
     }
     freeReplyObject(holds);
-    for (size_t i = 0; i + 1 < SCRIPT_KEYS; i++) {
+    for (size_t i = 0; i < SCRIPT_KEYS; i++) {
         freeReplyObject(redis_ask(s->redis, "DEL %s", s->keys[i]));
     }
 }

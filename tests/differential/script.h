@@ -35,7 +35,9 @@ enum call_head {
 };
 
 enum {
-    SCRIPT_KEYS = 7,
+    SCRIPT_KEYS = 8,
+    SCRIPT_DUE = 6,     /* its place among the keys */
+    SCRIPT_REBUILD = 7, /* likewise */
     CALL_BYTES_MAX = 4 << 20,
 };
 
@@ -49,7 +51,7 @@ struct call {
 
 struct script {
     redisContext *redis;
-    char keys[SCRIPT_KEYS][128]; /* log items orders payments ops outbox due */
+    char keys[SCRIPT_KEYS][128]; /* log items orders payments ops outbox due rebuild */
 };
 
 void die(const char *fmt, ...) ATTR_PRINTF(1, 2) ATTR_NORETURN;

@@ -411,7 +411,7 @@ static struct follow scanning(void)
     return f;
 }
 
-static void halts_when_the_whole_topic_lacks_it(void **state)
+static void is_lost_when_the_whole_topic_lacks_it(void **state)
 {
     struct follow f = scanning();
 
@@ -420,8 +420,29 @@ static void halts_when_the_whole_topic_lacks_it(void **state)
         assert_int_not_equal(give(&f, i == 0 ? genesis() : outcome_of(i < 10 ? i : 9), i),
                              FOLLOW_APPLY);
     }
-    assert_int_equal(give_action(&f, outcome_of(12), 21, FOLLOW_HALT), FOLLOW_LATER);
+    assert_int_equal(give_action(&f, outcome_of(12), 21, FOLLOW_REBUILD), FOLLOW_LATER);
     assert_non_null(strstr(follow_why(&f), "lost"));
+}
+
+static void waits_until_redis_is_rebuilt(void **state)
+{
+    struct follow f = scanning();
+    struct progress nine = progress_of(9, 19);
+    enum follow_action action = FOLLOW_NOTHING;
+    struct outcome ten = outcome_of(10);
+
+    (void)state;
+    for (int64_t i = 0; i < 22; i++) {
+        struct outcome o = i == 21 ? outcome_of(12) : outcome_of(9);
+
+        assert_int_not_equal(follow_record(&f, &o, i, 0, &action), FOLLOW_APPLY);
+    }
+    assert_int_equal(action, FOLLOW_REBUILD);
+    assert_int_equal(follow_record(&f, &ten, 22, 0, &action), FOLLOW_DROP);
+    assert_int_equal(follow_tick(&f, 100 * PROBE_MS), FOLLOW_NOTHING);
+    assert_false(follow_is_halted(&f));
+    follow_reset(&f);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
 }
 
 static void goes_on_when_the_scan_finds_it(void **state)
@@ -458,14 +479,14 @@ static void a_stale_record_ends_no_scan(void **state)
     assert_false(follow_is_halted(&f));
 }
 
-static void halts_on_an_empty_topic_that_should_not_be(void **state)
+static void an_empty_topic_that_should_not_be(void **state)
 {
     struct follow f = fresh();
     struct follow_probe lost = probe_of(12, NO_OUTBOX, 0);
 
     (void)state;
     assert_int_equal(follow_tick(&f, PROBE_MS), FOLLOW_PROBE);
-    assert_int_equal(follow_probed(&f, &lost, PROBE_MS), FOLLOW_HALT);
+    assert_int_equal(follow_probed(&f, &lost, PROBE_MS), FOLLOW_REBUILD);
 }
 
 static void repeats_a_seek_that_was_lost(void **state)
@@ -505,11 +526,12 @@ int main(void)
         cmocka_unit_test(starts_over_after_a_reset),
         cmocka_unit_test(asks_redis_when_nothing_comes),
         cmocka_unit_test(waits_for_what_will_still_come),
-        cmocka_unit_test(halts_when_the_whole_topic_lacks_it),
+        cmocka_unit_test(is_lost_when_the_whole_topic_lacks_it),
+        cmocka_unit_test(waits_until_redis_is_rebuilt),
         cmocka_unit_test(goes_on_when_the_scan_finds_it),
         cmocka_unit_test(a_long_scan_is_not_begun_anew),
         cmocka_unit_test(a_stale_record_ends_no_scan),
-        cmocka_unit_test(halts_on_an_empty_topic_that_should_not_be),
+        cmocka_unit_test(an_empty_topic_that_should_not_be),
         cmocka_unit_test(repeats_a_seek_that_was_lost),
     };
 

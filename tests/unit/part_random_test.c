@@ -37,7 +37,7 @@ enum {
     PAST_MAX = 12,
     CALLS_MAX = 64,
     FLIGHTS_MAX = 4096,
-    WORDS_KEYS = 7,
+    WORDS_KEYS = 8,
     WORDS_HEAD = 11,
     HEAL_STEPS = 4000,
     HEAL_MS = 60,
