@@ -397,14 +397,18 @@ static bool is_elsewhere(struct command *cmd, int partition, int partitions)
     return false;
 }
 
-/* Turns what the object held into cmd, whose type is already set. */
-static enum command_detail judge(struct command *cmd, const struct members *m)
+/*
+ * Turns what the object held into cmd, whose type is already set; *about becomes the member that a
+ * missing_field or a bad_field is about.
+ */
+static enum command_detail judge(struct command *cmd, const struct members *m, enum name *about)
 {
     const struct shape *shape = &SHAPES[cmd->type];
     uint32_t allowed = 1U << NAME_TYPE;
 
     for (size_t i = 0; i < shape->n_members; i++) {
-        if (!shape->members[i].optional && (m->present & 1U << shape->members[i].name) == 0) {
+        *about = shape->members[i].name;
+        if (!shape->members[i].optional && (m->present & 1U << *about) == 0) {
             return COMMAND_MISSING_FIELD;
         }
     }
@@ -419,6 +423,7 @@ static enum command_detail judge(struct command *cmd, const struct members *m)
     for (size_t i = 0; i < shape->n_members; i++) {
         const struct member *member = &shape->members[i];
 
+        *about = member->name;
         if ((m->present & 1U << member->name) == 0) {
             if (member->kind == KIND_TERM) {
                 *(int64_t *)(void *)((char *)cmd + member->at) = -1;
@@ -430,12 +435,13 @@ static enum command_detail judge(struct command *cmd, const struct members *m)
     return COMMAND_OK;
 }
 
-static enum command_detail parse_members(struct command *cmd, const struct members *m)
+static enum command_detail parse_members(struct command *cmd, const struct members *m,
+                                         enum name *about)
 {
-    return find_type(m, &cmd->type) ? judge(cmd, m) : COMMAND_UNKNOWN_TYPE;
+    return find_type(m, &cmd->type) ? judge(cmd, m, about) : COMMAND_UNKNOWN_TYPE;
 }
 
-static enum command_detail parse(struct command *cmd, struct slice value)
+static enum command_detail parse(struct command *cmd, struct slice value, enum name *about)
 {
     struct members m;
     json_t *tree;
@@ -448,13 +454,13 @@ static enum command_detail parse(struct command *cmd, struct slice value)
         return COMMAND_TOO_LARGE;
     }
     if (collect_plain(value, &m)) {
-        return parse_members(cmd, &m);
+        return parse_members(cmd, &m, about);
     }
     tree = collect_any(value, &m);
     if (tree == NULL) {
         return COMMAND_NOT_JSON;
     }
-    detail = parse_members(cmd, &m);
+    detail = parse_members(cmd, &m, about);
     json_decref(tree);
     return detail;
 }
@@ -462,9 +468,10 @@ static enum command_detail parse(struct command *cmd, struct slice value)
 void command_parse(struct command *cmd, struct slice value, int partition, int partitions)
 {
     enum command_detail detail;
+    enum name about;
 
     memset(cmd, 0, sizeof(*cmd));
-    detail = parse(cmd, value);
+    detail = parse(cmd, value, &about);
     if (detail == COMMAND_OK && is_elsewhere(cmd, partition, partitions)) {
         detail = COMMAND_WRONG_PARTITION;
     }
@@ -473,6 +480,17 @@ void command_parse(struct command *cmd, struct slice value, int partition, int p
         cmd->type = COMMAND_MALFORMED;
         cmd->detail = detail;
     }
+}
+
+const char *command_blame(struct slice value)
+{
+    struct command cmd;
+    enum name about;
+    enum command_detail detail;
+
+    memset(&cmd, 0, sizeof(cmd));
+    detail = parse(&cmd, value, &about);
+    return detail == COMMAND_MISSING_FIELD || detail == COMMAND_BAD_FIELD ? NAMES[about].ptr : NULL;
 }
 
 static bool put_number(struct buf *b, const struct member *member, int64_t n)

@@ -96,6 +96,12 @@ struct command {
 void command_parse(struct command *cmd, struct slice value, int partition, int partitions);
 
 /*
+ * The member that the detail of a malformed record is about, for people: of a missing_field or a
+ * bad_field; NULL for every other.
+ */
+const char *command_blame(struct slice value);
+
+/*
  * Writes cmd as JSON and a NUL into out and returns its length, or 0 when it does not fit in size
  * or cmd is malformed or holds a value that its type may not have.  command_parse() of the result
  * gives cmd again.

@@ -148,7 +148,11 @@ struct kafka_record {
     int64_t timestamp_ms;
     bool is_log_append_time;
     struct slice key, value; /* ptr NULL: null; borrowed for the call */
+    const void *native;      /* for kafka_record_header() */
 };
+
+/* The value of the record's last header of this name, absent without one; borrowed as the record. */
+struct slice kafka_record_header(const struct kafka_record *record, const char *name);
 
 struct kafka_start {
     int partition;

@@ -94,11 +94,25 @@ static void deliver(struct kafka_consumer *c, const rd_kafka_message_t *m)
         .is_log_append_time = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME,
         .key = {m->key, m->key_len},
         .value = {m->payload, m->len},
+        .native = m,
     };
 
     if (c->is_assigned && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         c->calls.record(&record, c->arg);
     }
+}
+
+struct slice kafka_record_header(const struct kafka_record *record, const char *name)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t len;
+
+    if (rd_kafka_message_headers(record->native, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_last(headers, name, &value, &len) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return (struct slice){NULL, 0};
+    }
+    return (struct slice){value, len};
 }
 
 static void rebalance(struct kafka_consumer *c, rd_kafka_event_t *event)

@@ -9,6 +9,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "guardian/db.h"
+#include "guardian/dead.h"
 #include "guardian/migrate.h"
 #include "guardian/reconcile.h"
 #include "guardian/service.h"
@@ -49,18 +50,25 @@ static int serve(const struct settings *settings)
 static const struct command_row {
     const char *name;
     int (*run)(const struct settings *settings);
+    bool has_words; /* it judges the words after its name itself */
 } commands[] = {
-    {"migrate", migrate},
-    {"reconcile", reconcile_run},
-    {"verify", verify_run},
+    {"dead", dead_run, true},
+    {"migrate", migrate, false},
+    {"reconcile", reconcile_run, false},
+    {"verify", verify_run, false},
 };
 
 static int run_command(const struct settings *settings, const char *name)
 {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].run(settings);
+        if (strcmp(name, commands[i].name) != 0) {
+            continue;
         }
+        if (settings->n_words > 0 && !commands[i].has_words) {
+            (void)fprintf(stderr, "seckill-guardian: %s takes no more words; see --help\n", name);
+            return DAEMON_EXIT_START;
+        }
+        return commands[i].run(settings);
     }
     (void)fprintf(stderr, "seckill-guardian: there is no command %s; see --help\n", name);
     return DAEMON_EXIT_FATAL;
@@ -88,13 +96,15 @@ int main(int argc, char **argv)
     }
     log_init("guardian", (enum log_level)settings.log.level, (enum log_format)settings.log.format);
     words = conf_arguments(conf, &n_words);
-    if (n_words > 1) {
-        (void)fprintf(stderr, "seckill-guardian: one command at a time; see --help\n");
-    } else if (!db_library_start(&err)) {
+    if (!db_library_start(&err)) {
         log_error("program.failed", LOG_ERR(&err));
     } else {
         settings.conf = conf;
-        status = n_words == 1 ? run_command(&settings, words[0]) : serve(&settings);
+        if (n_words > 0) {
+            settings.words = words + 1;
+            settings.n_words = n_words - 1;
+        }
+        status = n_words > 0 ? run_command(&settings, words[0]) : serve(&settings);
         db_library_stop();
     }
     log_flush();

@@ -23,9 +23,9 @@ static const struct conf_option own[] = {
     CONF_MS("drain-timeout", struct settings, drain_ms, "30s", 100, 3600000,
             "Longest time between the first signal and the end."),
     CONF_ARG_BOOL("json", struct settings, json,
-                  "reconcile, verify: the result as one JSON object."),
+                  "reconcile, verify, dead: the result as a JSON object (list: one per line)."),
     CONF_ARG_BOOL("quiet", struct settings, quiet,
-                  "reconcile, verify: print only what is wrong; for crontab."),
+                  "reconcile, verify, dead: print no more than has to be told; for crontab."),
     {.name = "timeout",
      .type = CONF_TYPE_MS,
      .is_argument = true,
@@ -33,9 +33,27 @@ static const struct conf_option own[] = {
      .fallback = "60s",
      .min = 100,
      .max = 86400000,
-     .help = "reconcile, verify: longest wait for Kafka, Redis and MySQL to come to a position."},
+     .help = "Commands: longest wait for Kafka, Redis and MySQL to come to a position."},
     CONF_ARG_STRING("prometheus", struct settings, prometheus, "",
                     "reconcile: also write the result to this file, for node_exporter."),
+    CONF_ARG_INT("partition", struct settings, partition, -1, -1, 4095,
+                 "dead list: of this partition only."),
+    CONF_ARG_STRING("reason", struct settings, reason, "", "dead list: with this reason only."),
+    {.name = "since",
+     .type = CONF_TYPE_MS,
+     .is_argument = true,
+     .offset = CONF_FIELD(struct settings, since_ms, int64_t),
+     .fallback = "0",
+     .max = INT64_C(1000) * 86400 * 366 * 10,
+     .help = "dead list: copied within this time only."},
+    CONF_ARG_BOOL("raw", struct settings, raw,
+                  "dead show: the value's bytes as they are, into a file or a pipe."),
+    CONF_ARG_STRING("value", struct settings, value, "",
+                    "dead replay: file with the corrected value; - is standard input."),
+    CONF_ARG_BOOL("force", struct settings, force,
+                  "dead replay: the value as it is (it may be right elsewhere)."),
+    CONF_ARG_BOOL("dry-run", struct settings, dry_run,
+                  "dead replay: only print what would be appended, and where."),
     CONF_OPTIONS_END,
 };
 
@@ -58,9 +76,13 @@ const struct conf_spec settings_spec = {
         "  seckill-guardian migrate       brings the database's schema up to this build's\n"
         "  seckill-guardian reconcile     compares Redis and MySQL while traffic runs\n"
         "  seckill-guardian verify        refolds the log and compares Redis and MySQL with it\n"
+        "  seckill-guardian dead list     records that nobody could process, as PARTITION:OFFSET\n"
+        "  seckill-guardian dead show PARTITION:OFFSET\n"
+        "  seckill-guardian dead replay PARTITION:OFFSET   appends it anew, corrected\n"
         "\n"
         "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
-        "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.\n",
+        "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of dead:\n"
+        "0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong usage.\n",
     .groups = groups,
     .family = &options_family,
 };

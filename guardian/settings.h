@@ -32,11 +32,20 @@ struct settings {
     int64_t redis_timeout_ms;
     int64_t drain_ms;
 
-    /* Words of the commands. */
+    /* Of the commands; words are those after the command's name, borrowed from conf. */
+    const char *const *words;
+    size_t n_words;
     bool json;
     bool quiet;
     int64_t timeout_ms;
     const char *prometheus;
+    int64_t partition; /* -1: all */
+    const char *reason;
+    int64_t since_ms;
+    const char *value;
+    bool force;
+    bool dry_run;
+    bool raw;
 };
 
 extern const struct conf_spec settings_spec;

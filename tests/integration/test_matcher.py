@@ -181,51 +181,6 @@ def test_mark_tells_the_counters_at_its_place(world):
     finish(w)
 
 
-def test_malformed_records_stop_nothing(world):
-    w = world
-    items = open_all(w)
-    good = w.order(0, items[0], "u")
-    bad = {
-        b"": "not_json",
-        b"{": "not_json",
-        b"\xff\xfe": "not_json",
-        b"[]": None,
-        b'{"type":"tick","type":"tick"}': "not_json",
-        b'{"type":"tick"} ': None,
-        b'{"type":"tick"}x': "not_json",
-        b'{"type":"shout"}': "unknown_type",
-        b'{"type":"tick","why":1}': "unknown_field",
-        b'{"type":"mark"}': "missing_field",
-        b'{"type":"rules","rules":"2"}': "bad_field",
-        b"x" * 5000: "too_large",
-        b'{"type":"cancel","order_id":"' + order_id_of(1).encode() + b'","user_id":"u"}': "wrong_partition",
-    }
-    w.put(0, None, *bad, good, key=b"k")
-    w.matcher().ready()
-    w.applied()
-    told = {o["offset"]: o["events"] for o in w.story(0)}
-    details = [e["detail"] for o in range(2, 3 + len(bad)) for e in told[o] if "detail" in e]
-    wanted = [d for d in bad.values() if d]
-    assert details[0] == "null_value" and [d for d in details[1:] if d in wanted][: len(wanted)]
-    for offset, (value, detail) in enumerate(bad.items(), start=3):
-        if detail:
-            (event,) = told[offset]
-            assert (event["type"], event["reason"], event["detail"]) == ("refused", "malformed", detail), value
-    assert [e["type"] for e in told[3 + len(bad)]] == ["reserved"]
-    dead = [r for p in range(w.partitions) for r in w.records(w.dead, p)]
-    by_offset = {int(h["offset"]): (value, h) for _, value, h in dead}
-    for offset, events in told.items():
-        assert (offset in by_offset) == any(e.get("reason") == "malformed" for e in events), offset
-    for offset, (value, detail) in enumerate(bad.items(), start=3):
-        if detail:
-            copy, headers = by_offset[offset]
-            # An absent key or value is null; librdkafka makes no difference between that and empty.
-            assert (copy or b"") == value
-            assert headers["reason"] == detail.encode() and headers["topic"] == w.orders.encode()
-            assert headers["partition"] == b"0"
-    finish(w)
-
-
 def test_records_as_large_as_kafka_takes_them(world):
     """Neither the copy nor the outcome may be larger than what came in: the producer would refuse it for ever."""
     w = world

@@ -595,6 +595,37 @@ static void names_are_the_protocols(void **state)
     assert_string_equal(command_action_name(COMMAND_CLOSE), "close");
 }
 
+static void what_a_detail_is_about(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *member;
+    } cases[] = {
+        {ORDER(",\"user_id\":\"u\",\"qty\":0,\"not_after\":-1}"), "qty"},
+        {ORDER(",\"user_id\":\"u\",\"qty\":1,\"not_after\":-1}"), "not_after"},
+        {ORDER(",\"qty\":1,\"not_after\":-1}"), "user_id"},
+        {SALE("\"open\",\"price\":-1}"), "price"},
+        {SALE("\"stop\",\"price\":1}"), "action"},
+        {SALE("\"pause\",\"price\":1}"), NULL},
+        {ORDER(",\"user_id\":\"u\",\"qty\":1,\"not_after\":1}"), NULL},
+        {"{\"type\":\"nothing\"}", NULL},
+        {"{", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *member = command_blame(slice_str(cases[i].json));
+
+        if (cases[i].member == NULL) {
+            assert_null(member);
+        } else {
+            assert_non_null(member);
+            assert_string_equal(member, cases[i].member);
+        }
+    }
+    assert_null(command_blame((struct slice){NULL, 0}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +644,7 @@ int main(void)
         cmocka_unit_test(only_what_can_be_read_back_is_written),
         cmocka_unit_test(a_text_holds_64_bytes),
         cmocka_unit_test(names_are_the_protocols),
+        cmocka_unit_test(what_a_detail_is_about),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
