@@ -4,7 +4,7 @@
 #   make check                unit tests; no services needed
 #   make test                 and real daemons on a private Kafka, Redis and MariaDB
 #   make up, make down        such a stack to play with, in build/run/
-#   make SAN=address test     the same in build-address/, under ASan + UBSan
+#   make SAN=address test     the same in build-address/, under ASan + UBSan; SAN=thread: under TSan
 #
 # Debian packages that are missing are installed by what needs them; DEPS=0 leaves that to you.
 # Anything set with ?= may be set on the command line or in config.mk.
@@ -50,7 +50,7 @@ BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/mai
 LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential tests/tsan))
 
 .PHONY: all
 all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
@@ -106,6 +106,11 @@ $(SCHEMA): $(sort $(wildcard schema/*.sql)) tools/embed-schema.sh
 $(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) $(SCHEMA) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# TSan's own word in every program; tests/tsan/tsan.c says what for.
+ifeq ($(SAN),thread)
+$(BINS) $(TESTS) $(BENCHES) $(DIFFERENTIAL): $(BUILD)/obj/tests/tsan/tsan.o
+endif
 
 $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 
