@@ -42,8 +42,12 @@ void command_begin(struct calls *c, struct call *call)
 
 void command_on_settled(struct calls *c, struct call *call, enum inflight_fate fate)
 {
+    enum reason reason;
+
     if (fate != INFLIGHT_DELIVERED) {
         reply_not_delivered(c, call, fate);
+    } else if (waiters_placed(c->waiters, call->waiter, call->offset, &reason)) {
+        reply_reason(c, call, reason, NULL);
     } else if (call_is_waiting_on(call)) {
         call_wait(c, call, LOOK_AFTER_MS);
     } else {
@@ -65,25 +69,30 @@ static bool find_payment(const struct call *call, const struct order_entry *entr
     return false;
 }
 
-/* Answers a cancel by the state after its record; false when it must go on waiting. */
-static bool judge_cancel(struct calls *c, struct call *call, const struct order_entry *entry)
+/* Answers a cancel by the state after its record. */
+static void judge_cancel(struct calls *c, struct call *call, const struct order_entry *entry)
 {
+    enum reason reason;
+
     switch (entry->state) {
     case ORDER_CANCELLED:
         reply_entry(c, call, 200, entry);
-        return true;
+        return;
     case ORDER_PAID:
-        reply_reason(c, call, REASON_ALREADY_PAID, order_state_name(entry->state));
-        return true;
+        reason = REASON_ALREADY_PAID;
+        break;
     case ORDER_REJECTED:
-        reply_reason(c, call, REASON_ALREADY_REJECTED, order_state_name(entry->state));
-        return true;
+        reason = REASON_ALREADY_REJECTED;
+        break;
     case ORDER_EXPIRED:
-        reply_reason(c, call, REASON_EXPIRED, order_state_name(entry->state));
-        return true;
+        reason = REASON_EXPIRED;
+        break;
     default:
-        return false;
+        /* Held still: the order came after its cancel, which nothing else can have refused. */
+        reply_reason(c, call, REASON_UNKNOWN_ORDER, NULL);
+        return;
     }
+    reply_reason(c, call, reason, order_state_name(entry->state));
 }
 
 void command_on_look(struct calls *c, struct call *call, const struct door_look *look)
@@ -100,13 +109,12 @@ void command_on_look(struct calls *c, struct call *call, const struct door_look 
             return;
         }
         if (call->kind == CALLS_CANCEL && call->offset >= 0 && look->watermark >= call->offset) {
-            if (!is_found) {
+            if (is_found) {
+                judge_cancel(c, call, &entry);
+            } else {
                 reply_reason(c, call, REASON_UNKNOWN_ORDER, NULL);
-                return;
             }
-            if (judge_cancel(c, call, &entry)) {
-                return;
-            }
+            return;
         }
         call_seen(c, call, look->watermark);
     }

@@ -31,7 +31,10 @@ struct slot {
     enum waiters_topic topic;
     uint64_t party;
     int64_t deadline_ms;
-    int64_t seen; /* -1: nothing seen yet */
+    int64_t seen;    /* -1: nothing seen yet */
+    int64_t placed;  /* where its own command stands; -1: not known yet */
+    int64_t refused; /* the newest refusal until then, perhaps its own; -1: none */
+    enum reason refusal;
     char order_id[IDS_ORDER_LEN];
     struct command_text user_id;
     struct command_text payment_id;
@@ -182,7 +185,7 @@ waiters_ticket waiters_add(struct waiters *w, const struct waiters_wish *wish, u
     s->topic = wish->topic;
     s->party = party;
     s->deadline_ms = wish->deadline_ms;
-    s->seen = -1;
+    s->seen = s->placed = s->refused = -1;
     memcpy(s->order_id, wish->order_id.ptr, IDS_ORDER_LEN);
     bucket = bucket_of(w, s->order_id);
     s->chain = *bucket;
@@ -211,10 +214,21 @@ void waiters_seen(struct waiters *w, waiters_ticket ticket, int64_t position)
     }
 }
 
-static bool answers(const struct event *event, const struct slot *s)
+bool waiters_placed(struct waiters *w, waiters_ticket ticket, int64_t offset, enum reason *reason)
 {
-    const bool is_order = event->order_id[0] != '\0';
+    const uint32_t at = slot_of(w, ticket);
 
+    if (at == NIL) {
+        return false;
+    }
+    w->slots[at].placed = offset;
+    *reason = w->slots[at].refusal;
+    return w->slots[at].refused == offset;
+}
+
+/* Whether it ends the wait of s, whose order and user it names. */
+static bool answers(const struct event *event, int64_t offset, struct slot *s)
+{
     switch (s->topic) {
     case WAITERS_ORDER:
         return event->type == EVENT_RESERVED || event->type == EVENT_REJECTED ||
@@ -226,7 +240,13 @@ static bool answers(const struct event *event, const struct slot *s)
                 (event->type == EVENT_DUPLICATE && event->payment != 0)) &&
                slice_eq(command_text(&event->payment_id), command_text(&s->payment_id));
     case WAITERS_CANCEL:
-        return event->type == EVENT_CANCELLED || (event->type == EVENT_REFUSED && is_order);
+        /* Of two cancels the first may be refused and the second not. */
+        if (event->type == EVENT_REFUSED && s->placed < 0) {
+            s->refused = offset;
+            s->refusal = event->reason;
+        }
+        return event->type == EVENT_CANCELLED ||
+               (event->type == EVENT_REFUSED && offset == s->placed);
     }
     return false;
 }
@@ -243,11 +263,11 @@ size_t waiters_tell(struct waiters *w, const struct event *event, int64_t offset
     do {
         at = *bucket_of(w, event->order_id);
         while (at != NIL) {
-            const struct slot *s = &w->slots[at];
+            struct slot *s = &w->slots[at];
 
             if (offset > s->seen && memcmp(s->order_id, event->order_id, IDS_ORDER_LEN) == 0 &&
                 slice_eq(command_text(&s->user_id), command_text(&event->user_id)) &&
-                answers(event, s)) {
+                answers(event, offset, s)) {
                 break;
             }
             at = s->chain;

@@ -30,7 +30,7 @@ typedef uint64_t waiters_ticket;
 enum waiters_topic {
     WAITERS_ORDER,   /* reserved, rejected, or anything later; or a duplicate's content */
     WAITERS_PAYMENT, /* paid, refund_due or duplicate with this payment_id */
-    WAITERS_CANCEL,  /* cancelled, or refused with a reason */
+    WAITERS_CANCEL,  /* cancelled by whomever, or its own command refused */
 };
 
 /* The strings are copied. */
@@ -63,6 +63,13 @@ bool waiters_remove(struct waiters *w, waiters_ticket ticket);
  * are dropped.  The first call counts, later ones do nothing.
  */
 void waiters_seen(struct waiters *w, waiters_ticket ticket, int64_t position);
+
+/*
+ * The waiter's own command stands at offset: refusals of others are not for it.  True when its own
+ * has come before this: *reason says why, and nobody is told.
+ */
+bool waiters_placed(struct waiters *w, waiters_ticket ticket, int64_t offset,
+                    enum reason *reason) ATTR_MUSTCHECK;
 
 /* Tells those whom this event of the record at offset answers; returns how many. */
 size_t waiters_tell(struct waiters *w, const struct event *event, int64_t offset);

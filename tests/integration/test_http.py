@@ -463,6 +463,24 @@ def test_cancels(system):
     problem(shopper.cancel(order_id(0)), 404, "unknown_order")
 
 
+def test_a_cancel_does_not_hear_anothers_refusal(system):
+    """Two of one order, which came between them: the first is refused, the second is not."""
+    item = system.open(stock=5)
+    p = system.partition_of(item)
+    shopper, order = system.shopper(), order_id(p)
+    cancel = {"type": "cancel", "order_id": order, "user_id": shopper.user}
+    placed = {"type": "order", "order_id": order, "item_id": item, "user_id": shopper.user, "qty": 1}
+    with ThreadPoolExecutor() as pool:
+        with stopped(system, "matcher"):
+            system.append(p, cancel)
+            system.append(p, placed | {"not_after": int(time.time() * 1000) + 60000})
+            answer = pool.submit(shopper.cancel, order)
+            wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 20, "a waiter")
+        answer = answer.result(timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] == "cancelled"
+
+
 # ------------------------------------------------------------------ receipts, the record
 
 

@@ -125,7 +125,8 @@ static void topics_hear_their_events(void **state)
     assert_true(command_set_text(&paid.payment_id, SLICE_LIT("pay-2")));
     assert_true(command_set_text(&refund.payment_id, SLICE_LIT("pay-1")));
     assert_int_not_equal(add(t, WAITERS_PAYMENT, ORDER_A, 1000, 1), WAITERS_NONE);
-    assert_int_not_equal(add(t, WAITERS_CANCEL, ORDER_A, 1000, 2), WAITERS_NONE);
+    assert_false(
+        waiters_placed(t->table, add(t, WAITERS_CANCEL, ORDER_A, 1000, 2), 8, &refused.reason));
     assert_int_equal(waiters_tell(t->table, &paid, 5), 0); /* another payment */
     assert_int_equal(waiters_tell(t->table, &refund, 6), 1);
     assert_int_equal(t->party[0], 1);
@@ -136,6 +137,41 @@ static void topics_hear_their_events(void **state)
     assert_int_not_equal(add(t, WAITERS_ORDER, ORDER_A, 1000, 3), WAITERS_NONE);
     assert_int_equal(waiters_tell(t->table, &refused, 9), 0); /* says nothing of the order */
     assert_int_equal(waiters_tell(t->table, &again, 10), 1);
+}
+
+static void a_cancel_hears_its_own_refusal_only(void **state)
+{
+    struct told *t = *state;
+    struct event refused = event(EVENT_REFUSED, ORDER_A, "ann");
+    const struct event cancelled = event(EVENT_CANCELLED, ORDER_A, "ann");
+    const waiters_ticket first = add(t, WAITERS_CANCEL, ORDER_A, 1000, 1);
+    const waiters_ticket second = add(t, WAITERS_CANCEL, ORDER_A, 1000, 2);
+    enum reason reason;
+
+    assert_false(waiters_placed(t->table, first, 5, &reason));
+    assert_false(waiters_placed(t->table, second, 7, &reason));
+    assert_int_equal(waiters_tell(t->table, &refused, 5), 1);
+    assert_int_equal(t->party[0], 1);
+    assert_int_equal(waiters_tell(t->table, &cancelled, 6), 1); /* whoever did it */
+    assert_int_equal(t->party[1], 2);
+}
+
+static void a_refusal_may_come_before_the_place(void **state)
+{
+    struct told *t = *state;
+    struct event refused = event(EVENT_REFUSED, ORDER_A, "ann");
+    const waiters_ticket first = add(t, WAITERS_CANCEL, ORDER_A, 1000, 1);
+    const waiters_ticket second = add(t, WAITERS_CANCEL, ORDER_A, 1000, 2);
+    enum reason reason;
+
+    refused.reason = REASON_UNKNOWN_ORDER;
+    assert_int_equal(waiters_tell(t->table, &refused, 5), 0);
+    assert_false(waiters_placed(t->table, first, 6, &reason));
+    refused.reason = REASON_EXPIRED;
+    assert_int_equal(waiters_tell(t->table, &refused, 7), 0);
+    assert_true(waiters_placed(t->table, second, 7, &reason));
+    assert_int_equal(reason, REASON_EXPIRED);
+    assert_int_equal(waiters_count(t->table), 2);
 }
 
 static void a_duplicate_payment_answers(void **state)
@@ -257,6 +293,8 @@ int main(void)
         TEST(told_once),
         TEST(strangers_hear_nothing),
         TEST(topics_hear_their_events),
+        TEST(a_cancel_hears_its_own_refusal_only),
+        TEST(a_refusal_may_come_before_the_place),
         TEST(a_duplicate_payment_answers),
         TEST(many_wait_for_one),
         TEST(what_was_seen_is_dropped),
