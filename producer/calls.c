@@ -439,6 +439,7 @@ static void on_leave(struct http_request *req, void *arg)
 
     (void)req;
     stats_add(call->calls->stats, STAT_GONE, 1);
+    call->is_gone = true;
     end_wait(call->calls, call); /* whatever is under way is let finish */
 }
 
@@ -483,7 +484,7 @@ void calls_start(struct calls *c, struct http_request *req, const struct calls_r
     if (request->traceparent.ptr != NULL) {
         memcpy(call->traceparent, request->traceparent.ptr, INPUT_TRACEPARENT_LEN);
     }
-    if (call->deadline_ms > 0) {
+    if (call->deadline_ms > 0 || call->kind == CALLS_ORDER) {
         http_on_leave(req, on_leave, call);
     }
     switch (request->kind) {

@@ -34,6 +34,7 @@ struct call {
     bool is_used;
     bool is_queued; /* in the queue of those to be looked up */
     bool is_sent;   /* an order that passed the door */
+    bool is_gone;   /* the client has closed its side */
     bool is_last;   /* it waits no more: the next thing known is the answer */
     bool is_keyed;
     bool is_replay;

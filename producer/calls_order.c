@@ -26,6 +26,10 @@ static void send_order(struct calls *c, struct call *call)
     struct door_now now;
     struct command cmd = {.type = COMMAND_ORDER, .keyed = call->is_keyed, .qty = call->qty};
 
+    if (!call->is_keyed && call->is_gone) {
+        reply_refusal(c, call, REFUSAL_LEFT); /* nobody would ever know its id */
+        return;
+    }
     call_now(c, &now);
     if (!call->is_keyed && !ids_order_unkeyed(call->order_id, call->partition, clock_wall_ms())) {
         log_limited(LOG_LEVEL_ERROR, "order.no_random");

@@ -19,6 +19,8 @@
       "Leave out what this call does not define; see docs/protocol.md section 7.")                 \
     X(BAD_KEY, 400, "bad_key", "Bad Idempotency-Key",                                              \
       "Send one Idempotency-Key of 1 to 255 printable ASCII characters, bare or quoted.")          \
+    X(LEFT, 400, "bad_request", "Connection closed too early",                                     \
+      "Your side was closed before the order was placed, so nothing was.")                         \
     X(UNAUTHENTICATED, 401, "unauthenticated", "No token",                                         \
       "Send the header Authorization: Bearer <token>.")                                            \
     X(INVALID_TOKEN, 401, "invalid_token", "Invalid token", "Get a new token and send it.")        \

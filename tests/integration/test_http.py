@@ -746,6 +746,30 @@ def test_a_client_that_leaves_while_waiting(system):
     wait_until(lambda: system.counts(item) == (5, 4, 1, 0), 20, "the order, all the same")
 
 
+def test_who_leaves_before_the_order_is_placed_has_not_ordered(system):
+    """Without a key nobody could ever ask for it; with one the owner may come again."""
+    item = system.open(stock=5)
+    body = json.dumps({"item_id": item}).encode()
+    with door(system, "producer-left", SECKILL_REDIS_TIMEOUT="30s") as other:
+        host, _, port = other.url.rpartition("//")[2].partition(":")
+
+        def metric(name):
+            return system.metric(name, requests.get(other.url + "/metrics", timeout=10).text)
+
+        with stopped(system, "redis"):
+            for extra in (b"Prefer: wait=30", b"X: y", b"Idempotency-Key: k"):
+                bearer = token(system.secret, system.shopper().user).encode()
+                with socket.create_connection((host, int(port)), timeout=20) as connection:
+                    connection.sendall(
+                        b"POST /v1/orders HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Type: application/json\r\n"
+                        b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (extra, bearer, len(body), body)
+                    )
+            wait_until(lambda: metric("seckill_producer_gone_total") == 3, 20, "all have left")
+        wait_until(lambda: metric("seckill_producer_calls") == 0, 20, "the end of their calls")
+        assert metric("seckill_producer_delivered_total") == 1
+    wait_until(lambda: system.counts(item) == (5, 4, 1, 0), 20, "the one with a key")
+
+
 def test_a_trace_goes_along(system):
     item = system.open(stock=5)
     trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
