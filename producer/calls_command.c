@@ -4,10 +4,6 @@
 #include "common/clock.h"
 #include "producer/calls_internal.h"
 
-enum {
-    LOOK_AFTER_MS = 250, /* as for orders */
-};
-
 static void tell_queued(struct calls *c, struct call *call)
 {
     if (call->kind == CALLS_PAY) {

@@ -19,6 +19,11 @@
 
 #define CALLS_NIL UINT32_MAX
 
+enum {
+    /* How long the outcome stream is given, or Redis, before a waiting call is looked up. */
+    LOOK_AFTER_MS = 250,
+};
+
 enum call_stage {
     STAGE_NEW,     /* nothing under way yet */
     STAGE_LOOKING, /* a look-up is */

@@ -5,11 +5,6 @@
 #include "common/log.h"
 #include "producer/calls_internal.h"
 
-enum {
-    /* How long the outcome stream is given before a waiting call is looked up. */
-    LOOK_AFTER_MS = 250,
-};
-
 static void ask_door(const struct call *call, struct door_order *order)
 {
     *order = (struct door_order){

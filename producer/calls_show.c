@@ -11,11 +11,11 @@ void show_begin(struct calls *c, struct call *call)
     }
 }
 
-/* Undecided or not known here: waits on if it may, else tells what is known. */
+/* Undecided or not known here: waits on if it may (for Redis too), else tells what is known. */
 static void wait_or_tell(struct calls *c, struct call *call, const char *state, int64_t ahead)
 {
     if (call_is_waiting_on(call)) {
-        call_wait(c, call, -1);
+        call_wait(c, call, call->is_behind ? LOOK_AFTER_MS : -1);
     } else if (state != NULL) {
         reply_undecided(c, call, state, ahead);
     } else {
@@ -54,6 +54,10 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         return;
     }
     call->is_behind = door_is_behind(c->door, look);
+    if (look->watermark < look->highest) {
+        /* Redis went back.  On its way forward old outcomes are told again, and are not its state. */
+        waiters_seen(c->waiters, call->waiter, look->highest);
+    }
     if (is_flying(c, call)) {
         wait_or_tell(c, call, "queued", -1);
         return;

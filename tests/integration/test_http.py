@@ -546,6 +546,40 @@ def test_a_redis_that_went_back_does_not_deny_an_order(system):
     until_ready(system)
 
 
+def test_who_waits_while_redis_recovers_does_not_hear_the_past(system):
+    """Outcomes are told again then: what the order was once is not what it is."""
+    item = system.open(stock=5)
+    partition = system.partition_of(item)
+    keys = f"seckill:{{{partition}}}:"
+    shopper = system.shopper()
+    with ThreadPoolExecutor() as pool, stopped(system, "guardian"):
+        order = shopper.reserve(item)
+        held = next(v for _, v in system.read("seckill.outcomes", partition) if order.encode() in v)
+        assert shopper.pay(order, f"pay-{secrets.token_hex(4)}").json()["payment"] == "paid"
+        with stopped(system, "matcher"), system.redis() as store:
+            watermark = int(store.hget(keys + "log", "watermark"))
+            orders = store.hget(keys + "orders", shopper.user)
+            try:
+                store.hset(keys + "log", "watermark", watermark - 2)
+                store.hdel(keys + "orders", shopper.user)
+                answer = pool.submit(shopper.get, order, wait=60)
+                wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 20, "a waiter")
+                looked = system.metric("seckill_producer_lookups_total")
+                wait_until(lambda: system.metric("seckill_producer_lookups_total") > looked, 20, "its look-up")
+                told = system.metric("seckill_producer_outcomes_total")
+                producer = confluent_kafka.Producer({"bootstrap.servers": system.env["KAFKA_BROKERS"]})
+                producer.produce("seckill.outcomes", held, None, partition)
+                assert producer.flush(30) == 0
+                wait_until(lambda: system.metric("seckill_producer_outcomes_total") > told, 20, "it is told again")
+                assert not answer.done(), answer.result().text
+            finally:
+                store.hset(keys + "orders", shopper.user, orders)
+                store.hset(keys + "log", "watermark", watermark)
+            shown = answer.result(timeout=20).json()  # long before its deadline: it is looked up again
+            assert shown["state"] == "paid", shown
+    until_ready(system)
+
+
 def test_rates(system):
     item = system.open(stock=100, limit=100)
     settings = {"SECKILL_RATE_USER": 1, "SECKILL_BURST_USER": 2, "SECKILL_RATE_GLOBAL": 1, "SECKILL_BURST_GLOBAL": 6}
