@@ -50,7 +50,7 @@ BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/mai
 LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential tests/tsan))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential tests/tsan tests/sim))
 
 .PHONY: all
 all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
@@ -86,6 +86,16 @@ $(DIFFERENTIAL): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/differential/*
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
+# The state machines themselves, with marks where a rule can be left out (common/mutant.h).
+SIM         := $(BUILD)/tests/sim
+SIM_SOURCES := $(wildcard tests/sim/*.c common/fold*.c matcher/part*.c) matcher/queue.c matcher/replay.c matcher/script.c
+$(BUILD)/sim/%.o: %.c Makefile | $(SCRIPTS) deps-build
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -DSECKILL_MUTANTS $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(SIM): $(SIM_SOURCES:%.c=$(BUILD)/sim/%.o) $(BUILD)/lib/common.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 # What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
 $(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c) | deps-build deps-fuzz
 	@mkdir -p $(@D)
@@ -116,7 +126,7 @@ $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim -name '*.d' 2>/dev/null)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -129,14 +139,22 @@ differential: $(DIFFERENTIAL) ## script against fold in a Redis of its own (BATC
 	@tools/deps.sh servers
 	tests/differential/run.sh $(DIFFERENTIAL) --batches $(or $(BATCHES),10000) --seed $(or $(SEED),1)
 
+.PHONY: sim sim-mutants
+sim: $(SIM) ## the simulator (SCHEDULES=100000 SEED=1 SIM_JOBS=2)
+	@$(SIM) --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1) --jobs $(or $(SIM_JOBS),2)
+
+sim-mutants: $(SIM) ## what the simulator finds when one rule after the other is left out
+	@$(SIM) --mutants --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1) --jobs $(or $(SIM_JOBS),2)
+
 # For the builds that a bigger target starts, unless -j was given to that.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
 	@tools/deps.sh build unit servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL)
+	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL) $(SIM)
 	@$(MAKE) --no-print-directory check
+	@$(SIM) --schedules 2000 --jobs 2 --coverage
 	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
 
 # The fault matrix (docs/faults.md), each row on a stack of its own under build/chaos/.
@@ -189,7 +207,7 @@ format-check: | deps-lint ## fail if `make format` would change anything
 TIDY := $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
 $(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy | $(SCRIPTS) $(SCHEMA) deps-build deps-unit deps-lint
 	@mkdir -p $(@D)
-	@clang-tidy --quiet $< -- -std=gnu11 $(ALL_CPPFLAGS) 2>/dev/null
+	@clang-tidy --quiet $< -- -std=gnu11 $(ALL_CPPFLAGS) $(if $(filter tests/sim/%,$<),-DSECKILL_MUTANTS) 2>/dev/null
 	@$(CC) -std=gnu11 $(ALL_CPPFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
 	@touch $@
 -include $(wildcard $(TIDY:.ok=.d))

@@ -5,16 +5,17 @@
 #define COMMON_FOLD_IMPL_H
 
 #include "common/fold.h"
+#include "common/mutant.h"
 
 #include <uthash.h>
 
 enum {
-    EXPIRE_MAX = 64,    /* holds that expire per command */
-    ORDERS_MAX = 64,    /* orders remembered per user */
-    LISTED_MAX = 8,     /* payments listed with an order */
-    HOLDS_MAX = 64,     /* distinct hold_ms */
-    ITEMS_MAX = 4096,   /* items of a partition */
-    SLAB_ORDERS = 1024, /* orders per allocation */
+    EXPIRE_MAX = TEST_BOUND(64, 2), /* holds that expire per command */
+    ORDERS_MAX = TEST_BOUND(64, 6), /* orders remembered per user */
+    LISTED_MAX = 8,                 /* payments listed with an order */
+    HOLDS_MAX = 64,                 /* distinct hold_ms */
+    ITEMS_MAX = 4096,               /* items of a partition */
+    SLAB_ORDERS = 1024,             /* orders per allocation */
 };
 
 /* The head of everything that is found by a name; the name's bytes follow the whole object. */

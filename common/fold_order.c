@@ -42,7 +42,8 @@ void fold_expire_due(struct fold *f)
 /* A hold past its time that EXPIRE_MAX left standing is none any more for pay and cancel. */
 static void expire_lapsed(struct fold *f, struct order *order)
 {
-    if (order->state == ORDER_RESERVED && order->due <= f->log.log_time) {
+    if (order->state == ORDER_RESERVED && order->due <= f->log.log_time &&
+        !MUTANT(LAPSED_HOLD_LIVES)) {
         expire_order(f, order);
     }
 }
@@ -116,6 +117,10 @@ void fold_apply_order(struct fold *f)
     const struct order *known = fold_find_order(user, cmd->order_id);
     enum reason reason;
 
+    if (known != NULL && MUTANT(RESULT_SETS_STATE)) {
+        fold_tell_rejected(f, REASON_LIMIT_REACHED, item);
+        return;
+    }
     if (known != NULL) {
         struct buf *line = fold_next_event(f);
 
@@ -140,7 +145,7 @@ void fold_apply_order(struct fold *f)
         return;
     }
     fold_tell_rejected(f, reason, item);
-    if (cmd->keyed) {
+    if (cmd->keyed && !MUTANT(FORGET_DECIDED)) {
         (void)fold_remember(f, user, item, ORDER_REJECTED, reason);
     }
 }
@@ -150,13 +155,13 @@ static enum reason judge_late(const struct fold *f, const struct order *order)
 {
     const struct stock *stock = &order->item->stock;
 
-    if (is_past_end(f, stock)) {
+    if (is_past_end(f, stock) && !MUTANT(LATE_PAYMENT_UNCHECKED)) {
         return REASON_CLOSED;
     }
-    if (stock->state == 'p') {
+    if (stock->state == 'p' && !MUTANT(LATE_PAYMENT_UNCHECKED)) {
         return REASON_PAUSED;
     }
-    if (is_over_limit(order->user, order->item, order->qty)) {
+    if (is_over_limit(order->user, order->item, order->qty) && !MUTANT(LATE_PAYMENT_UNCHECKED)) {
         return REASON_LIMIT_REACHED;
     }
     return stock->available < order->qty ? REASON_SOLD_OUT : REASON_NONE;
@@ -235,9 +240,15 @@ void fold_apply_pay(struct fold *f)
         return;
     }
     order = user_id.len == 0 ? NULL : fold_find_order(fold_find_user(f, user_id), cmd->order_id);
+    if (order == NULL && MUTANT(PAYMENT_UNANSWERED)) {
+        return;
+    }
     reason = pay_order(f, order);
     if (reason != REASON_NONE) {
         fold_tell_reason(f, "r", reason);
+    }
+    if (reason != REASON_NONE && MUTANT(PAYMENT_ANSWERED_TWICE)) {
+        return;
     }
     payment = fold_add(&f->payments, sizeof(*payment), payment_id);
     payment->answer = reason == REASON_NONE ? 'P' : 'R';

@@ -14,7 +14,7 @@ static bool is_new_operation(struct fold *f)
     struct slice op_id = command_text(&f->command.other_id);
     struct operation *operation;
 
-    if (fold_find(f->operations, op_id) != NULL) {
+    if (fold_find(f->operations, op_id) != NULL && !MUTANT(OPERATION_REPEATED)) {
         fold_tell_letter(f, "o");
         return false;
     }

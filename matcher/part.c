@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 
 enum {
@@ -81,7 +82,7 @@ static void forget(struct part *p)
     p->is_calling = false;
     p->attempts = 0;
     p->absent = 0;
-    p->acked = -1;
+    p->acked = MUTANT(KEEP_ACKED) && p->phase == PHASE_STEADY ? p->acked : -1;
     p->genesis[0] = '\0';
     p->needs_fetch = false;
     p->fetch_at = 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/mutant.h"
 
 enum {
     FULL_AGAIN_MS = 1000,
@@ -113,7 +114,7 @@ bool part_next_call(struct part *p, struct part_time now, struct part_action *ac
         p->batch = cut_batch(p);
     }
     if (p->batch == 0 && (p->is_draining || p->stop != PART_HALT_NONE || now.mono_ms < p->idle_at ||
-                          p->applied.offset < 0)) {
+                          p->applied.offset < 0 || MUTANT(IDLE_SILENT))) {
         return false;
     }
     return call_apply(p, action);
@@ -278,7 +279,8 @@ static void take_ok(struct part *p, const struct script_reply *reply, struct par
     p->is_full = false;
     p->restarts = 0;
     p->idle_at = now.mono_ms + p->settings->idle_ms;
-    if (reply->first_prev != SCRIPT_NO_ENTRY && reply->first_prev < p->base_prev) {
+    if (reply->first_prev != SCRIPT_NO_ENTRY && reply->first_prev < p->base_prev &&
+        !MUTANT(OUTBOX_UNCOMPARED)) {
         /* Redis fell back to an older outbox; those outcomes may be nowhere else. */
         p->counts.mismatches++;
         part_restart(p, now);
@@ -289,7 +291,7 @@ static void take_full(struct part *p, const struct script_reply *reply, struct p
 {
     p->counts.full++;
     if (slice_eq(reply->text, SLICE_LIT("outbox")) && queue_untold(&p->queue) == 0 &&
-        p->acked == p->call_acked) {
+        p->acked == p->call_acked && !MUTANT(OUTBOX_UNCOMPARED)) {
         /* Full of what is not ours: Redis fell back to an older outbox, and this is all it answers. */
         p->counts.mismatches++;
         part_restart(p, now);
@@ -379,15 +381,36 @@ void part_wake(struct part *p)
 
 /* ---- telling ---- */
 
+/* A mutant's guess at what the script will answer. */
+static bool guess_outcome(struct part *p)
+{
+    struct item *item;
+
+    if (p->queue.sent != p->queue.applied || p->batch == 0) {
+        return false;
+    }
+    item = queue_at(&p->queue, p->queue.sent);
+    return item->cmd.type == COMMAND_TICK &&
+           part_tell_item(p, item, SLICE_LIT(""), PART_HALT_SCRIPT);
+}
+
 bool part_next_message(struct part *p, struct part_action *action)
 {
     const struct item *item;
     bool is_dead;
 
-    if (p->phase != PHASE_STEADY || p->queue.sent == p->queue.applied) {
+    if (p->phase != PHASE_STEADY) {
+        return false;
+    }
+    if (p->queue.sent >= p->queue.applied && !(MUTANT(PUBLISH_BEFORE_APPLY) && guess_outcome(p))) {
         return false;
     }
     item = queue_at(&p->queue, p->queue.sent);
+    if (MUTANT(EFFECTLESS_UNTOLD) && item->cmd.type == COMMAND_TICK) {
+        part_published(p);
+        part_acked(p, p->queue.sent - 1, PART_OUTCOME);
+        return false;
+    }
     is_dead = item->cmd.type == COMMAND_MALFORMED && !item->dead_sent;
     action->type = PART_PUBLISH;
     action->message = (struct part_message){
@@ -410,6 +433,10 @@ void part_published(struct part *p)
     } else {
         p->queue.sent++;
     }
+    if (MUTANT(ACK_WHEN_SENT)) {
+        item->dead_acked = true;
+        part_acked(p, p->queue.sent - 1, PART_OUTCOME);
+    }
 }
 
 void part_acked(struct part *p, uint64_t seq, enum part_message_kind kind)
@@ -425,6 +452,9 @@ void part_acked(struct part *p, uint64_t seq, enum part_message_kind kind)
         item->dead_acked = true;
     } else {
         item->outcome_acked = true;
+    }
+    if (MUTANT(ACK_ANY) && item->offset > p->acked) {
+        p->acked = item->offset;
     }
     while (q->first < q->sent) {
         item = queue_at(q, q->first);
@@ -445,11 +475,12 @@ void part_resend(struct part *p)
     for (uint64_t seq = p->queue.first; seq != p->queue.applied; seq++) {
         struct item *item = queue_at(&p->queue, seq);
 
-        item->outcome_acked = false;
-        item->dead_acked = false;
+        item->outcome_acked = MUTANT(RESEND_ONE) && seq + 1 < p->queue.sent;
+        item->dead_acked = item->outcome_acked;
         item->dead_sent = false;
     }
-    p->queue.sent = p->queue.first;
+    p->queue.sent =
+        MUTANT(RESEND_ONE) && p->queue.sent > p->queue.first ? p->queue.sent - 1 : p->queue.first;
     p->tick_flies = false;
 }
 

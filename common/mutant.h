@@ -1,0 +1,59 @@
+/*
+ * mutant.h - rules of the protocol that a test build can leave out, one at a time.
+ *
+ * A simulator that finds nothing proves nothing, unless it finds what was broken on purpose.  So each
+ * rule that the promises hang on has a mark where it is kept, and tests/sim/ is built with
+ * SECKILL_MUTANTS, where one name (mutant_chosen) takes that rule away.  In every other build a mark
+ * is `false` and a bound is the real one: nothing of this is in what runs.
+ */
+#ifndef COMMON_MUTANT_H
+#define COMMON_MUTANT_H
+
+#include <stdbool.h>
+
+#ifdef SECKILL_MUTANTS
+
+/* X(name, the rule that is left out) */
+#define MUTANTS(X)                                                                                 \
+    /* the rules: common/fold.c */                                                                 \
+    X(FORGET_DECIDED, "decided orders are remembered")                                             \
+    X(RESULT_SETS_STATE, "an answer to a command never sets an order's state")                     \
+    X(LATE_PAYMENT_UNCHECKED, "a late payment is checked against limit and sale state")            \
+    X(PAYMENT_ANSWERED_TWICE, "a payment id gets one answer ever, also refund_due")                \
+    X(PAYMENT_UNANSWERED, "a payment that finds no order is refund_due")                           \
+    X(LAPSED_HOLD_LIVES, "a hold past its due time is none for pay and cancel")                    \
+    X(OPERATION_REPEATED, "operation ids are remembered")                                          \
+    /* the script: tests/sim/redis.c */                                                            \
+    X(APPLY_ANYWHERE, "apply compares the position")                                               \
+    X(BOUND_PER_BATCH, "the bound of expiries counts per command, not per batch")                  \
+    /* the matcher: matcher/part.c */                                                              \
+    X(KEEP_ACKED, "after a mismatch the matcher forgets its acked, as on assignment")              \
+    X(ACK_ANY, "acked is contiguous")                                                              \
+    X(ACK_WHEN_SENT, "acked means acknowledged, not handed over")                                  \
+    X(IDLE_SILENT, "an idle matcher applies an empty batch (notices a Redis that went back)")      \
+    X(IDLE_NO_TRIM, "an idle apply trims the outbox")                                              \
+    X(OUTBOX_UNCOMPARED, "an outbox entry that is not ours means start as on assignment")          \
+    X(RESEND_ONE, "after a failed produce all from it on is sent again (go-back-N)")               \
+    X(EFFECTLESS_UNTOLD, "one outcome per command, also without effect")                           \
+    X(PUBLISH_BEFORE_APPLY, "an outcome is told only after its command was applied")               \
+    X(LAST_UNCOMPARED, "overlap by one: the last applied record is read again and compared")       \
+    X(CHAIN_UNCOMPARED, "what the outbox covers is read again and its chain compared")             \
+    X(RECHECK_IGNORED, "after a new connection the log is compared before more is applied")
+
+#define MUTANT_ENUM(name, rule) MUTANT_##name,
+enum mutant { MUTANT_NONE, MUTANTS(MUTANT_ENUM) MUTANT_COUNT };
+
+extern enum mutant mutant_chosen;
+extern enum mutant mutant_also; /* a rule that would hide the other's loss */
+
+#define MUTANT(name)            (mutant_chosen == MUTANT_##name || mutant_also == MUTANT_##name)
+#define TEST_BOUND(real, small) (small)
+
+#else
+
+#define MUTANT(name)            false
+#define TEST_BOUND(real, small) (real)
+
+#endif
+
+#endif /* COMMON_MUTANT_H */

@@ -1,0 +1,88 @@
+/*
+ * cover.h - what schedules have come to, counted: a generator that never makes something happen
+ * proves nothing about it.
+ */
+#ifndef TESTS_SIM_COVER_H
+#define TESTS_SIM_COVER_H
+
+#include <stdint.h>
+
+/* X(name, text) */
+#define COVERS(X)                                                                                  \
+    X(RECORD, "log: a record is appended")                                                         \
+    X(MALFORMED, "log: ... a malformed one")                                                       \
+    X(SET_RULES, "log: ... new rules")                                                             \
+    X(CUT, "log: cut back and grown again")                                                        \
+    X(RECREATED, "log: made anew under the same name")                                             \
+    X(SKEW, "log: the broker's clock steps")                                                       \
+    X(LEAP, "log: ... by minutes")                                                                 \
+    X(RESERVED, "outcome: reserved")                                                               \
+    X(REJECTED, "outcome: rejected")                                                               \
+    X(PAID, "outcome: paid")                                                                       \
+    X(PAID_LATE, "outcome: paid late")                                                             \
+    X(CANCELLED, "outcome: cancelled")                                                             \
+    X(EXPIRED, "outcome: expired")                                                                 \
+    X(BACKLOG, "outcome: more due than one command expires")                                       \
+    X(REFUND, "outcome: refund_due")                                                               \
+    X(DUPLICATE, "outcome: duplicate")                                                             \
+    X(REFUSED, "outcome: refused")                                                                 \
+    X(EFFECTLESS, "outcome: without an event")                                                     \
+    X(APPLY, "script: a batch is applied")                                                         \
+    X(APPLY_EMPTY, "script: an empty one is")                                                      \
+    X(TRIM, "script: the outbox is trimmed")                                                       \
+    X(MISMATCH, "script: answers its own position")                                                \
+    X(ABSENT, "script: there is no state")                                                         \
+    X(FULL_OUTBOX, "script: the outbox is full")                                                   \
+    X(FULL_REMEMBERED, "script: the memory is full")                                               \
+    X(CALL_LATE, "script: runs when nobody waits any more")                                        \
+    X(REPLY_LOST, "script: its reply is lost")                                                     \
+    X(CALL_REFUSED, "script: refused without effect")                                              \
+    X(FAILOVER, "Redis: falls back to an older state")                                             \
+    X(SAME_WATERMARK, "Redis: ... to the same watermark with an older outbox")                     \
+    X(FLUSH, "Redis: forgets everything")                                                          \
+    X(SPLIT, "Redis: two masters at once")                                                         \
+    X(SPLIT_APPLY, "Redis: ... of which the old one applies a batch")                              \
+    X(SPLIT_END, "Redis: ... until the old one gives up")                                          \
+    X(MIGRATION, "Redis: the slot is away for a while")                                            \
+    X(LINK_DOWN, "Redis: a link is cut")                                                           \
+    X(CRASH, "matcher: killed")                                                                    \
+    X(STOP, "matcher: stopped, and goes on later")                                                 \
+    X(REGROUP, "matcher: loses and regains its partitions")                                        \
+    X(ZOMBIE, "matcher: applies although another owns the partition, too")                         \
+    X(RECHECK, "matcher: compares after a new connection")                                         \
+    X(REREAD, "matcher: fetches again")                                                            \
+    X(SKIPPED, "matcher: the consumer skips or repeats")                                           \
+    X(SEEK_LOST, "matcher: a seek gets lost")                                                      \
+    X(QUEUE_FULL, "matcher: the producer takes nothing")                                           \
+    X(TICK, "matcher: a tick")                                                                     \
+    X(DEAD, "matcher: a dead letter")                                                              \
+    X(PRODUCE_FAILED, "producer: a message is lost")                                               \
+    X(ACK_LOST, "producer: a message lands, and its report is lost")                               \
+    X(TWICE, "outcomes: a record stands there twice")                                              \
+    X(OUT_OF_ORDER, "outcomes: a record comes after later ones")                                   \
+    X(PHASE_READING, "matcher: is reading the position")                                           \
+    X(PHASE_CATCHING, "matcher: is catching up")                                                   \
+    X(PHASE_STEADY, "matcher: is steady")                                                          \
+    X(STEADY_READING, "matcher: from steady to reading")                                           \
+    X(STEADY_CATCHING, "matcher: from steady to catching up")                                      \
+    X(CATCHING_READING, "matcher: from catching up to reading")                                    \
+    X(FRESH, "matcher: folds the log from its genesis")                                            \
+    X(HALT_RULES, "halt: rules")                                                                   \
+    X(HALT_CHAIN, "halt: chain")                                                                   \
+    X(HALT_SHORT, "halt: log_too_short")                                                           \
+    X(HALT_CLOCK, "halt: clock")                                                                   \
+    X(HEAL, "a time without trouble")
+
+#define COVER_ENUM(name, text) COVER_##name,
+enum cover { COVERS(COVER_ENUM) COVER_COUNT };
+
+/* Of this process; the runner adds them up. */
+extern uint64_t *cover_counts;
+extern const char *const cover_texts[COVER_COUNT];
+
+static inline void seen(enum cover what)
+{
+    cover_counts[what]++;
+}
+
+#endif /* TESTS_SIM_COVER_H */

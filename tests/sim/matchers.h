@@ -1,0 +1,30 @@
+/*
+ * matchers.h - matcher processes: the real state machine of each partition, and around it a simulated
+ * consumer, producer, and connection to Redis.
+ */
+#ifndef TESTS_SIM_MATCHERS_H
+#define TESTS_SIM_MATCHERS_H
+
+#include "tests/sim/world.h"
+
+void matchers_init(struct world *w);
+void matchers_fini(struct world *w);
+
+/* One step of what goes on by itself: records come, calls run, messages fly. */
+void matchers_go_on(struct world *w, int matcher);
+void matchers_call(struct world *w);
+void matchers_fly(struct world *w);
+
+/* Trouble. */
+void matchers_crash(struct world *w, int matcher);
+void matchers_cut_link(struct world *w, int matcher);
+void matchers_break_producer(struct world *w, int matcher);
+void matchers_regroup(struct world *w, int matcher);
+void matchers_switch_master(struct world *w, int matcher);
+
+/* A time without trouble: owners[shard] owns it, and nobody else. */
+void matchers_heal(struct world *w, const int *owners);
+void matchers_heal_step(struct world *w, int n);
+void matchers_note_phases(struct world *w, int matcher);
+
+#endif /* TESTS_SIM_MATCHERS_H */

@@ -1,0 +1,29 @@
+/*
+ * redis.h - the simulated Redis: position.lua and apply.lua as docs/protocol.md section 6 has them,
+ * over states that are nodes of the log; and what may befall a Redis.
+ */
+#ifndef TESTS_SIM_REDIS_H
+#define TESTS_SIM_REDIS_H
+
+#include "common/buf.h"
+#include "matcher/script.h"
+#include "tests/sim/world.h"
+
+/* What the words of a call of apply.lua ask for. */
+void redis_read_request(struct world *w, struct shard *s, const struct part_action *action,
+                        struct request *request);
+
+/* Plays the script on r, and writes what it answers.  Fields of a position end with a NUL. */
+void redis_play_position(struct world *w, struct shard *s, const struct redis *r, struct buf *out);
+void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
+                      const struct request *request, struct buf *out);
+
+void redis_fail_over(struct world *w, struct shard *s);
+void redis_fail_over_last(struct world *w, struct shard *s);
+void redis_flush(struct world *w, struct shard *s);
+
+/* A second master is made from an older state; the first goes on until it gives up. */
+void redis_split(struct world *w, struct shard *s);
+void redis_unsplit(struct world *w, struct shard *s);
+
+#endif /* TESTS_SIM_REDIS_H */

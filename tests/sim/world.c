@@ -1,0 +1,78 @@
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/log.h"
+#include "tests/sim/matchers.h"
+
+enum mutant mutant_chosen;
+enum mutant mutant_also;
+
+#define COVER_TEXT(name, text) [COVER_##name] = (text),
+const char *const cover_texts[COVER_COUNT] = {COVERS(COVER_TEXT)};
+
+void wrong(struct world *w, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(w->complaint, sizeof(w->complaint), fmt, args);
+    va_end(args);
+    tell(w, "==== %s", w->complaint);
+    longjmp(*w->escape, 1);
+}
+
+void tell(const struct world *w, const char *fmt, ...)
+{
+    va_list args;
+
+    if (!w->is_told) {
+        return;
+    }
+    (void)printf("  ");
+    va_start(args, fmt);
+    (void)vprintf(fmt, args);
+    va_end(args);
+    (void)printf("\n");
+}
+
+void world_init(struct world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof(*w));
+    w->random = (struct random){seed};
+    w->seed = seed;
+    w->now = (struct part_time){1000, 1700000000000};
+    w->n_shards = chance(w, 70) ? 1 : 2;
+    w->may_cut = chance(w, 20);
+    w->percent = (int)(1 + below(w, 8));
+    w->zombies = (int)(1 + below(w, 12));
+    w->faults = (unsigned)random_u64(&w->random);
+    w->faults |= (unsigned)random_u64(&w->random);
+    w->remembered_max = chance(w, 10) ? 1 + below(w, 30) : INT32_MAX;
+    w->settings = (struct part_settings){.key_prefix = "t",
+                                         .partitions = w->n_shards,
+                                         .batch_max = 1 + below(w, 6),
+                                         .queue_max = 1 + below(w, 20),
+                                         .unacked_max = 1 + below(w, 20),
+                                         .outbox_max = 1 + below(w, chance(w, 50) ? 3 : 30),
+                                         .remembered_max = w->remembered_max,
+                                         .clock_skew_max_ms = 60000,
+                                         .tick_min_ms = 250,
+                                         .tick_max_ms = 5000,
+                                         .idle_ms = 1000};
+    for (int i = 0; i < w->n_shards; i++) {
+        w->shards[i].number = i;
+        log_init(w, &w->shards[i]);
+    }
+    matchers_init(w);
+}
+
+void world_fini(struct world *w)
+{
+    matchers_fini(w);
+    for (int i = 0; i < w->n_shards; i++) {
+        log_fini(&w->shards[i]);
+    }
+    outcome_fini(&w->outcome);
+}

@@ -1,0 +1,193 @@
+/*
+ * world.h - everything there is in one schedule: logs, Redis, topics, clocks, processes.
+ *
+ * A world is made from a seed, changed by steps (steps.h), and healed now and then.  All that is
+ * random in it is drawn from `random`, which each step sets anew from its own luck; so a schedule
+ * is a list of numbers, any of which can be left out, and what remains is a schedule again.
+ *
+ * What must be true is checked where it happens; wrong() ends the schedule.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/fold.h"
+#include "common/mutant.h"
+#include "common/outcome.h"
+#include "matcher/part.h"
+#include "tests/differential/random.h"
+#include "tests/sim/cover.h"
+#include "tests/sim/tables.h"
+
+enum {
+    SHARDS_MAX = 2,
+    MATCHERS = 3,
+    LOG_MAX = 300,
+    TOPIC_MAX = 4096,
+    BOX_MAX = 48,
+    PAST_MAX = 12,
+    CALLS_MAX = 64,
+    FLIGHTS_MAX = 4096,
+    USERS = 6,
+    ORDERS_REMEMBERED = 6, /* per user: TEST_BOUND in common/fold.c */
+    COMPLAINT_MAX = 1024,
+};
+
+/*
+ * A record of the log, and all that follows from it by the rules.  Its ancestors are the log before
+ * it; so a node stands for a prefix of a log, and a log that was cut and grew again is a branch.
+ */
+struct node {
+    struct node *parent; /* NULL: the first record */
+    struct node *older;  /* all nodes of a shard, newest first */
+    int64_t offset, timestamp_ms, log_time, rules, next_due, remembered;
+    uint64_t hash, chain, digest;
+    char *value; /* owned; NULL: a tombstone */
+    char *line, *outcome;
+    int64_t expiries;
+    enum command_type type;
+    int landed; /* copies in the outcomes topic */
+    bool is_dead_landed;
+};
+
+struct batch {
+    struct node *prev, *to;
+};
+
+/* A Redis master, for one partition. */
+struct redis {
+    struct node *at; /* NULL: no state */
+    struct batch box[BOX_MAX];
+    size_t n;
+};
+
+/* One partition with all that belongs to it. */
+struct shard {
+    int number;
+    char log_id[IDS_LOG_LEN + 1];
+    struct node *log[LOG_MAX];
+    int64_t n;
+    struct node *nodes; /* owned, all */
+    struct fold *fold;  /* of the log */
+    struct tables judged;
+    int64_t cut; /* -1: never cut */
+    bool has_rules, is_recreated, has_leapt;
+    int orders, payments;
+
+    struct redis redis;  /* the master */
+    struct redis former; /* the one before, which does not know yet */
+    bool is_split;
+    int splits;   /* times so far */
+    bool is_away; /* the slot is being moved */
+    struct redis past[PAST_MAX];
+    size_t n_past;
+
+    struct node *topic[TOPIC_MAX]; /* outcomes */
+    int64_t n_topic;
+};
+
+struct request {
+    int64_t rules, prev, to, acked, outbox_max, remembered_max, count;
+    uint64_t chain_before;
+    struct node *from, *end; /* the records: behind from, up to end */
+};
+
+struct call {
+    bool is_used, is_read, is_played, is_forgotten;
+    bool is_lost; /* no answer will come */
+    int former;   /* sent to the master before the nth split; 0: to the one there is */
+    int matcher, shard;
+    uint32_t number;
+    struct request request;
+    struct buf reply;
+};
+
+struct flight {
+    int matcher; /* -1: of an instance that is gone; nobody hears of it */
+    int shard;
+    uint64_t seq;
+    enum part_message_kind kind;
+    bool is_tick, is_landed;
+    struct node *node;
+};
+
+/* One partition in a matcher. */
+struct desk {
+    struct part *part;
+    bool is_halted, asks_range;
+    int64_t at;   /* what the consumer delivers next; -1: nothing */
+    int64_t seek; /* asked for and not yet done; -1: none */
+    int stale;    /* records that still come before the seek is done */
+    bool is_odd;  /* the last seek was not done at once */
+    const char *phase;
+};
+
+struct matcher {
+    struct desk desks[SHARDS_MAX];
+    bool is_stopped, is_down, is_broken, is_full;
+    bool is_behind; /* speaks to the former master */
+};
+
+struct world {
+    struct random random;
+    uint64_t seed;
+    bool is_told; /* each step is printed */
+    jmp_buf *escape;
+    char complaint[COMPLAINT_MAX];
+
+    struct part_settings settings;
+    struct part_time now;
+    int64_t broker_skew_ms;
+    unsigned faults; /* which kinds may happen */
+    int percent;     /* of steps that are trouble */
+    int zombies;     /* percent of turns in which a matcher takes a partition */
+    bool may_cut;
+    bool is_healing;
+    int64_t remembered_max; /* the setting while trouble lasts */
+
+    int n_shards;
+    struct shard shards[SHARDS_MAX];
+    struct matcher matchers[MATCHERS];
+    struct call calls[CALLS_MAX];
+    struct flight flights[FLIGHTS_MAX];
+    size_t n_flights;
+    struct outcome outcome; /* room to parse */
+};
+
+/* Ends the schedule: a promise is broken. */
+void wrong(struct world *w, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+/* Tells what happens, when somebody wants to read it. */
+void tell(const struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static inline bool chance(struct world *w, int percent)
+{
+    return random_chance(&w->random, percent);
+}
+
+static inline int64_t below(struct world *w, int64_t n)
+{
+    return random_below(&w->random, n);
+}
+
+static inline struct shard *any_shard(struct world *w)
+{
+    return &w->shards[w->n_shards == 1 ? 0 : below(w, w->n_shards)];
+}
+
+void world_init(struct world *w, uint64_t seed);
+void world_fini(struct world *w);
+
+static inline void pass_time(struct world *w, int64_t ms)
+{
+    w->now.mono_ms += ms;
+    w->now.wall_ms += ms;
+}
+
+#endif /* TESTS_SIM_WORLD_H */
