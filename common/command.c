@@ -45,6 +45,7 @@ enum name {
     NAME_RULES,
     NAME_RUN_ID,
     NAME_TOTAL,
+    NAME_USERS,
     NAME_USER_ID,
     NAME_COUNT,
 };
@@ -68,13 +69,15 @@ static const struct slice NAMES[NAME_COUNT] = {
     [NAME_RULES] = TEXT("rules"),
     [NAME_RUN_ID] = TEXT("run_id"),
     [NAME_TOTAL] = TEXT("total"),
+    [NAME_USERS] = TEXT("users"),
     [NAME_USER_ID] = TEXT("user_id"),
 };
 
 enum kind {
-    KIND_ITEM, /* struct command_text, an item_id */
-    KIND_ID,   /* struct command_text, an id */
-    KIND_LOG,  /* struct command_text, a log id */
+    KIND_ITEM,  /* struct command_text, an item_id */
+    KIND_ID,    /* struct command_text, an id */
+    KIND_LOG,   /* struct command_text, a log id */
+    KIND_USERS, /* struct slice, ids joined by `,` */
     KIND_ORDER,
     KIND_ACTION,
     KIND_NUMBER, /* int64_t in [min, max] */
@@ -138,6 +141,7 @@ static const struct member MARK[] = {
 static const struct member ARCHIVE[] = {
     {NAME_OP_ID, KIND_ID, false, AT(other_id), 0, 0},
     {NAME_ITEM_ID, KIND_ITEM, false, AT(item_id), 0, 0},
+    {NAME_USERS, KIND_USERS, true, AT(users), 0, 0},
 };
 
 #define MEMBERS_OF(array) (array), sizeof(array) / sizeof((array)[0])
@@ -158,6 +162,14 @@ static const struct shape {
     [COMMAND_MARK] = {TEXT("mark"), MEMBERS_OF(MARK)},
     [COMMAND_ARCHIVE] = {TEXT("archive"), MEMBERS_OF(ARCHIVE)},
 };
+
+/* Under rules 1 an archive names no users. */
+static const struct shape ARCHIVE_1 = {TEXT("archive"), ARCHIVE, 2};
+
+static const struct shape *shape_of(enum command_type type, int64_t rules)
+{
+    return type == COMMAND_ARCHIVE && rules < 2 ? &ARCHIVE_1 : &SHAPES[type];
+}
 
 static const struct slice ACTIONS[] = {
     [COMMAND_OPEN] = TEXT("open"),   [COMMAND_CHANGE] = TEXT("change"),
@@ -319,6 +331,8 @@ static bool is_good_text(enum kind kind, struct slice s)
         return ids_is_log(s);
     case KIND_ORDER:
         return ids_parse_order(s, NULL, NULL);
+    case KIND_USERS:
+        return command_is_users(s);
     case KIND_ACTION:
     case KIND_NUMBER:
     case KIND_TERM:
@@ -346,6 +360,10 @@ static bool set_member(struct command *cmd, const struct member *member, const s
     }
     if (member->kind == KIND_ORDER) {
         memcpy(field, v->text.ptr, IDS_ORDER_LEN);
+        return true;
+    }
+    if (member->kind == KIND_USERS) {
+        *(struct slice *)field = v->text;
         return true;
     }
     return command_set_text(field, v->text);
@@ -401,9 +419,10 @@ static bool is_elsewhere(struct command *cmd, int partition, int partitions)
  * Turns what the object held into cmd, whose type is already set; *about becomes the member that a
  * missing_field or a bad_field is about.
  */
-static enum command_detail judge(struct command *cmd, const struct members *m, enum name *about)
+static enum command_detail judge(struct command *cmd, const struct members *m, int64_t rules,
+                                 enum name *about)
 {
-    const struct shape *shape = &SHAPES[cmd->type];
+    const struct shape *shape = shape_of(cmd->type, rules);
     uint32_t allowed = 1U << NAME_TYPE;
 
     for (size_t i = 0; i < shape->n_members; i++) {
@@ -436,12 +455,24 @@ static enum command_detail judge(struct command *cmd, const struct members *m, e
 }
 
 static enum command_detail parse_members(struct command *cmd, const struct members *m,
-                                         enum name *about)
+                                         int64_t rules, enum name *about)
 {
-    return find_type(m, &cmd->type) ? judge(cmd, m, about) : COMMAND_UNKNOWN_TYPE;
+    return find_type(m, &cmd->type) ? judge(cmd, m, rules, about) : COMMAND_UNKNOWN_TYPE;
 }
 
-static enum command_detail parse(struct command *cmd, struct slice value, enum name *about)
+/* Users that stand in the JSON tree move to where they outlive it. */
+static void keep_users(struct command *cmd)
+{
+    static _Thread_local char kept[COMMAND_VALUE_MAX];
+
+    if (cmd->users.ptr != NULL) {
+        memcpy(kept, cmd->users.ptr, cmd->users.len);
+        cmd->users.ptr = kept;
+    }
+}
+
+static enum command_detail parse(struct command *cmd, struct slice value, int64_t rules,
+                                 enum name *about)
 {
     struct members m;
     json_t *tree;
@@ -454,24 +485,26 @@ static enum command_detail parse(struct command *cmd, struct slice value, enum n
         return COMMAND_TOO_LARGE;
     }
     if (collect_plain(value, &m)) {
-        return parse_members(cmd, &m, about);
+        return parse_members(cmd, &m, rules, about);
     }
     tree = collect_any(value, &m);
     if (tree == NULL) {
         return COMMAND_NOT_JSON;
     }
-    detail = parse_members(cmd, &m, about);
+    detail = parse_members(cmd, &m, rules, about);
+    keep_users(cmd);
     json_decref(tree);
     return detail;
 }
 
-void command_parse(struct command *cmd, struct slice value, int partition, int partitions)
+void command_parse(struct command *cmd, struct slice value, int64_t rules, int partition,
+                   int partitions)
 {
     enum command_detail detail;
     enum name about;
 
     memset(cmd, 0, sizeof(*cmd));
-    detail = parse(cmd, value, &about);
+    detail = parse(cmd, value, rules, &about);
     if (detail == COMMAND_OK && is_elsewhere(cmd, partition, partitions)) {
         detail = COMMAND_WRONG_PARTITION;
     }
@@ -489,7 +522,7 @@ const char *command_blame(struct slice value)
     enum command_detail detail;
 
     memset(&cmd, 0, sizeof(cmd));
-    detail = parse(&cmd, value, &about);
+    detail = parse(&cmd, value, COMMAND_RULES, &about);
     return detail == COMMAND_MISSING_FIELD || detail == COMMAND_BAD_FIELD ? NAMES[about].ptr : NULL;
 }
 
@@ -523,6 +556,9 @@ static bool is_absent(const struct command *cmd, const struct member *member)
     if (member->kind == KIND_TERM) {
         return *(const int64_t *)field == -1;
     }
+    if (member->kind == KIND_USERS) {
+        return ((const struct slice *)field)->ptr == NULL;
+    }
     return ((const struct command_text *)field)->len == 0;
 }
 
@@ -544,6 +580,8 @@ static bool put_member(struct buf *b, const struct command *cmd, const struct me
                put_number(b, member, *(const int64_t *)field);
     case KIND_ORDER:
         return put_text(b, member->kind, slice_str(field));
+    case KIND_USERS:
+        return put_text(b, member->kind, *(const struct slice *)field);
     case KIND_ITEM:
     case KIND_ID:
     case KIND_LOG:
@@ -573,6 +611,18 @@ size_t command_format(const struct command *cmd, char *out, size_t size)
     }
     buf_putc(&b, '}');
     return buf_ok(&b) ? b.len : 0;
+}
+
+bool command_is_users(struct slice s)
+{
+    size_t n = 0;
+
+    do {
+        if (!ids_is_id(slice_cut(s, ',', &s)) || ++n > COMMAND_USERS_MAX) {
+            return false;
+        }
+    } while (s.ptr != NULL);
+    return true;
 }
 
 bool command_set_text(struct command_text *text, struct slice s)

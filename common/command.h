@@ -1,8 +1,8 @@
 /*
  * command.h - a record of the orders topic: bytes in, one command out; and back.
  *
- * The parser is part of the rules (number 1): which bytes are malformed, and with which
- * detail, may only change together with that number.  docs/protocol.md section 3.
+ * The parser is part of the rules: which bytes are malformed, and with which detail, depends on
+ * their number and on nothing else.  docs/protocol.md section 3.
  *
  * Pure, allocation-free apart from the JSON library's own; safe from any thread.
  */
@@ -18,13 +18,14 @@
 #include "common/slice.h"
 
 enum {
-    COMMAND_RULES = 1,        /* the rules number of this build */
+    COMMAND_RULES = 2,        /* the newest rules number; this build has all from 1 on */
     COMMAND_VALUE_MAX = 4096, /* bytes of a record's value */
     COMMAND_QTY_MAX = 1000,   /* units of an order */
     COMMAND_LIMIT_MAX = 1000, /* units per user and item */
     COMMAND_TOTAL_MAX = 1000000000,
     COMMAND_HOLD_MAX_MS = 604800000,
     COMMAND_RULES_MAX = 1000000,
+    COMMAND_USERS_MAX = 64, /* named by one archive */
 };
 #define COMMAND_TIME_MAX  ((int64_t)9007199254740991)
 #define COMMAND_PRICE_MAX ((int64_t)1000000000000)
@@ -71,7 +72,7 @@ struct command_text {
 
 /*
  * One command.  Only the members its type has in docs/protocol.md are set; absent numbers of a
- * sale are -1.  A plain value: copy it freely.
+ * sale are -1.  A plain value: copy it freely; only users is borrowed.
  */
 struct command {
     enum command_type type;
@@ -86,14 +87,23 @@ struct command {
     int64_t not_after;
     int64_t total, limit, hold_ms, opens_at, closes_at, price; /* sale; -1: absent */
     int64_t partitions, rules;                                 /* genesis, rules */
+    struct slice users; /* archive: ids joined by `,`; ptr NULL: it names none */
 };
 
+/* True when this build has the rules of that number. */
+static inline bool command_has_rules(int64_t rules)
+{
+    return rules >= 1 && rules <= COMMAND_RULES;
+}
+
 /*
- * Parses a record of partition (of partitions) into cmd.  Never fails: what cannot be
- * understood is COMMAND_MALFORMED with its detail.  A genesis record is not checked against
- * partitions.
+ * Parses a record of partition (of partitions) into cmd, under the rules of that number (those in
+ * force before it; of a genesis any will do).  Never fails: what cannot be understood is
+ * COMMAND_MALFORMED with its detail.  A genesis record is not checked against partitions.
+ * cmd->users is good as long as value is and this thread parses nothing else.
  */
-void command_parse(struct command *cmd, struct slice value, int partition, int partitions);
+void command_parse(struct command *cmd, struct slice value, int64_t rules, int partition,
+                   int partitions);
 
 /*
  * The member that the detail of a malformed record is about, for people: of a missing_field or a
@@ -111,6 +121,9 @@ size_t command_format(const struct command *cmd, char *out, size_t size) ATTR_MU
 /* Sets text from s; false (and text empty) when s is longer than IDS_MAX. */
 bool command_set_text(struct command_text *text, struct slice s) ATTR_MUSTCHECK;
 struct slice command_text(const struct command_text *text);
+
+/* True when s is 1..COMMAND_USERS_MAX ids joined by `,`. */
+bool command_is_users(struct slice s);
 
 /* The record key that docs/protocol.md section 3 gives cmd; ptr NULL for none.  Borrows from cmd. */
 struct slice command_key(const struct command *cmd);

@@ -1,5 +1,6 @@
 #include "common/event_shape.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/xmalloc.h"
@@ -57,6 +58,7 @@ static const struct shape_member DUPLICATE_PAYMENT[] = {
 static const struct shape_member DUPLICATE_OPERATION[] = {OP_ID, ITEM_ID};
 static const struct shape_member REFUSED_CANCEL[] = {ORDER_ID, USER_ID, REASON};
 static const struct shape_member REFUSED_OPERATION[] = {OP_ID, ITEM_ID, REASON};
+static const struct shape_member REFUSED_ORDER[] = {ORDER_ID, ITEM_ID, USER_ID, QTY, REASON};
 static const struct shape_member REFUSED_MALFORMED[] = {
     REASON,
     MEMBER("detail", SHAPE_DETAIL, false, detail),
@@ -90,6 +92,15 @@ static const struct shape_member MARK[] = {
     MEMBER("items", SHAPE_ITEMS, false, items),
 };
 
+static const struct shape_member ARCHIVED[] = {
+    OP_ID,
+    ITEM_ID,
+    MEMBER("users", SHAPE_USERS, true, users),
+    NUMBER("orders", orders, 0, COMMAND_TIME_MAX),
+    NUMBER("total", total, 0, COMMAND_TOTAL_MAX),
+    NUMBER("sold", sold, 0, COMMAND_TOTAL_MAX),
+};
+
 #define MEMBERS_OF(array) (array), sizeof(array) / sizeof((array)[0])
 
 static const struct shape SHAPES[] = {
@@ -103,6 +114,7 @@ static const struct shape SHAPES[] = {
     {EVENT_DUPLICATE, "payment_id", MEMBERS_OF(DUPLICATE_PAYMENT)},
     {EVENT_DUPLICATE, NULL, MEMBERS_OF(DUPLICATE_ORDER)},
     {EVENT_REFUSED, "op_id", MEMBERS_OF(REFUSED_OPERATION)},
+    {EVENT_REFUSED, "qty", MEMBERS_OF(REFUSED_ORDER)},
     {EVENT_REFUSED, "order_id", MEMBERS_OF(REFUSED_CANCEL)},
     {EVENT_REFUSED, "detail", MEMBERS_OF(REFUSED_MALFORMED)},
     {EVENT_REFUSED, NULL, MEMBERS_OF(REFUSED_GENESIS)},
@@ -110,6 +122,7 @@ static const struct shape SHAPES[] = {
     {EVENT_GENESIS, NULL, MEMBERS_OF(GENESIS)},
     {EVENT_RULES, NULL, MEMBERS_OF(SET_RULES)},
     {EVENT_MARK, NULL, MEMBERS_OF(MARK)},
+    {EVENT_ARCHIVED, NULL, MEMBERS_OF(ARCHIVED)},
 };
 
 enum { N_SHAPES = sizeof(SHAPES) / sizeof(SHAPES[0]) };
@@ -121,6 +134,7 @@ static const char *const TYPES[] = {
     [EVENT_DUPLICATE] = "duplicate", [EVENT_REFUSED] = "refused",
     [EVENT_STOCK] = "stock",         [EVENT_GENESIS] = "genesis",
     [EVENT_RULES] = "rules",         [EVENT_MARK] = "mark",
+    [EVENT_ARCHIVED] = "archived",
 };
 
 static const char *const REASONS[REASON_COUNT] = {
@@ -143,7 +157,7 @@ static const char *const REASONS[REASON_COUNT] = {
 };
 
 const char EVENT_ORDER_STATES[] = "HRPCE";
-const char EVENT_ITEM_STATES[] = "opc";
+const char EVENT_ITEM_STATES[] = "opca";
 const char EVENT_PAYMENTS[] = "PR";
 
 const char *reason_name(enum reason reason)
@@ -179,6 +193,8 @@ const char *item_state_name(char state)
         return "paused";
     case 'c':
         return "closed";
+    case 'a':
+        return "archived";
     default:
         return "none";
     }
@@ -208,6 +224,8 @@ const struct shape *shape_of_event(const struct event *e)
         telling = "op_id";
     } else if (e->type == EVENT_DUPLICATE && e->payment_id.len > 0) {
         telling = "payment_id";
+    } else if (e->type == EVENT_REFUSED && e->qty > 0) {
+        telling = "qty";
     } else if (e->type == EVENT_REFUSED && e->order_id[0] != '\0') {
         telling = "order_id";
     } else if (e->type == EVENT_REFUSED && e->detail != COMMAND_OK) {
@@ -221,6 +239,12 @@ const struct shape *shape_of_event(const struct event *e)
         }
     }
     return NULL;
+}
+
+void event_fini(struct event *e)
+{
+    free(e->items);
+    free(e->users);
 }
 
 void event_clear(struct event *e)

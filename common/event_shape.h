@@ -28,6 +28,7 @@ enum shape_kind {
     SHAPE_ACTION,
     SHAPE_DETAIL,
     SHAPE_ITEMS,
+    SHAPE_USERS, /* char *, owned */
 };
 
 /* One member of an event: where it lives in struct event, and a number's range. */
@@ -65,7 +66,10 @@ static inline struct slice shape_member_name(const struct shape_member *m)
 /* An event of no type yet: members that it may lack have the values outcome.h promises. */
 void event_clear(struct event *e);
 
-/* Room for one more item of a mark; the caller frees e->items. */
+/* Frees what an event owns. */
+void event_fini(struct event *e);
+
+/* Room for one more item of a mark. */
 struct event_item *event_add_item(struct event *e);
 
 /* The reasons that an order can be rejected for, as bits. */
@@ -77,7 +81,7 @@ enum {
 
 /* The letters of states and payments, as C strings. */
 extern const char EVENT_ORDER_STATES[]; /* HRPCE */
-extern const char EVENT_ITEM_STATES[];  /* opc */
+extern const char EVENT_ITEM_STATES[];  /* opca */
 extern const char EVENT_PAYMENTS[];     /* PR */
 const char *event_payment_name(char payment);
 

@@ -1,7 +1,7 @@
 /*
  * Four hash tables (uthash) hold what Redis holds in four hashes.  Orders hang from their user in
  * order of decision, at most ORDERS_MAX of them, so one look-up serves memory, limit, pay and
- * cancel as it does in Redis; they live in slabs, for nothing is ever forgotten.
+ * cancel as it does in Redis; they live in slabs, and what an archive forgets is used again.
  *
  * A hold waits in the queue of its hold_ms.  Log time never goes back, so each queue is in order
  * of (due, offset) by itself, and the earliest hold of all is one of at most HOLDS_MAX heads.
@@ -123,11 +123,11 @@ bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,
         return err_set(err, ERR_FATAL, "offset %lld has no possible time: %lld",
                        (long long)rec->offset, (long long)rec->timestamp);
     }
-    if (!is_first && f->log.rules != COMMAND_RULES) {
-        return err_set(err, ERR_FATAL, "offset %lld is under rules %lld, this build has %d",
+    if (!is_first && !command_has_rules(f->log.rules)) {
+        return err_set(err, ERR_FATAL, "offset %lld is under rules %lld, this build has 1 to %d",
                        (long long)rec->offset, (long long)f->log.rules, COMMAND_RULES);
     }
-    command_parse(&f->command, rec->value, f->partition, f->partitions);
+    command_parse(&f->command, rec->value, f->log.rules, f->partition, f->partitions);
     if (is_first && f->command.type != COMMAND_GENESIS) {
         return err_set(err, ERR_FATAL, "the first record, offset %lld, is no genesis but %s",
                        (long long)rec->offset, command_type_name(f->command.type));

@@ -1,5 +1,5 @@
 /*
- * fold.h - the rules, number 1, as a pure function: state x record -> state x line.
+ * fold.h - the rules, numbers 1 and 2, as a pure function: state x record -> state x line.
  *
  * The oracle: written from docs/protocol.md section 4, not from lua/apply.lua, and used by the
  * tests and by `seckill-guardian verify` to say what Redis and MySQL must hold at a position.
@@ -39,7 +39,8 @@ struct fold_log {
     int64_t watermark; /* -1 before the first record */
     uint64_t chain, last_hash;
     int64_t log_time;
-    size_t items, orders, payments, operations;
+    size_t items, orders, payments, operations; /* items: those not archived */
+    size_t archived;
 };
 
 struct fold *fold_create(int partition, int partitions);
@@ -48,7 +49,7 @@ void fold_destroy(struct fold *f);
 /*
  * Applies one record and appends its packed line (without newline) to line, which may be NULL.
  * Fails with ERR_FATAL, changing nothing, when the first record is not genesis, when the
- * state's rules number is not COMMAND_RULES, when offset is not above the watermark, or when
+ * state's rules number is none of this build's, when offset is not above the watermark, or when
  * offset or timestamp is above COMMAND_TIME_MAX.
  */
 bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,

@@ -25,7 +25,7 @@ struct node {
 
 struct stock {
     int64_t total, available, held, sold, limit, hold_ms, opens_at, closes_at, price;
-    char state; /* 'o' 'p' 'c' */
+    char state; /* 'o' 'p' 'c' 'a' */
 };
 
 struct item {
@@ -89,6 +89,7 @@ struct fold {
     int64_t next_due;
     struct slab *slabs;
     size_t slab_used;
+    struct order *free_orders; /* linked by next */
     struct command command;
 
     /* The line being written, for the length of fold_apply(); NULL: nobody wants it. */
@@ -115,6 +116,9 @@ struct order *fold_find_order(const struct user *user, const char *order_id);
 /* Remembers the command's order with its first state. */
 struct order *fold_remember(struct fold *f, struct user *user, struct item *item,
                             enum order_state state, enum reason reason);
+
+/* Forgets the user's orders of item, none of which is held, and a user left with none. */
+size_t fold_forget(struct fold *f, struct user *user, const struct item *item);
 
 /* The queue of hold_ms, or HOLDS_MAX when it was never used. */
 size_t fold_find_queue(const struct fold *f, int64_t hold_ms);

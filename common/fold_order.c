@@ -50,7 +50,8 @@ static void expire_lapsed(struct fold *f, struct order *order)
 
 static bool is_past_end(const struct fold *f, const struct stock *stock)
 {
-    return stock->state == 'c' || (stock->closes_at != 0 && f->log.log_time >= stock->closes_at);
+    return stock->state == 'c' || stock->state == 'a' ||
+           (stock->closes_at != 0 && f->log.log_time >= stock->closes_at);
 }
 
 /* Does the user's limit of this item forbid qty more? */
@@ -133,6 +134,11 @@ void fold_apply_order(struct fold *f)
             buf_puts(line, state);
             fold_put_number(line, known->reason);
         }
+        return;
+    }
+    if (item != NULL && item->stock.state == 'a') {
+        /* It may have been decided and forgotten: this is no decision. */
+        fold_tell_reason(f, "x", REASON_CLOSED);
         return;
     }
     if (user != NULL && user->n_orders >= ORDERS_MAX) {

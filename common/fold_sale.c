@@ -25,6 +25,11 @@ static bool is_new_operation(struct fold *f)
     return true;
 }
 
+static bool is_closed(const struct stock *stock)
+{
+    return stock->state == 'c' || stock->state == 'a';
+}
+
 static void replace(int64_t *member, int64_t value)
 {
     if (value >= 0) {
@@ -71,7 +76,7 @@ static enum reason change_sale(const struct fold *f, const struct item *item, st
         *next = (struct stock){.state = 'o'};
         return merge_terms(f, next);
     }
-    if (item->stock.state == 'c') {
+    if (is_closed(&item->stock)) {
         return REASON_CLOSED;
     }
     *next = item->stock;
@@ -131,7 +136,7 @@ void fold_apply_restock(struct fold *f)
     }
     if (item == NULL) {
         fold_tell_reason(f, "x", REASON_UNKNOWN_ITEM);
-    } else if (item->stock.state == 'c') {
+    } else if (is_closed(&item->stock)) {
         fold_tell_reason(f, "x", REASON_CLOSED);
     } else if (item->stock.total + cmd->qty > COMMAND_TOTAL_MAX) {
         fold_tell_reason(f, "x", REASON_BAD_OPERATION);
@@ -164,7 +169,7 @@ void fold_apply_mark(struct fold *f)
     for (const struct node *node = f->items; node != NULL; node = node->hh.next) {
         const struct item *item = (const struct item *)node;
 
-        if (item->is_present) {
+        if (item->is_present && item->stock.state != 'a') {
             items[n++] = item;
         }
     }
@@ -186,9 +191,53 @@ void fold_apply_mark(struct fold *f)
     free(items);
 }
 
+/* Forgets the orders of the item that the named users have; returns how many. */
+static size_t forget_orders(struct fold *f, const struct item *item)
+{
+    struct slice rest = f->command.users;
+    size_t n = 0;
+
+    while (rest.ptr != NULL) {
+        struct user *user = fold_find_user(f, slice_cut(rest, ',', &rest));
+
+        n += user == NULL ? 0 : fold_forget(f, user, item);
+    }
+    return n;
+}
+
+static void archive_item(struct fold *f, struct item *item)
+{
+    struct buf *line = fold_next_event(f);
+    size_t n;
+
+    if (item->stock.state != 'a') {
+        item->stock.state = 'a';
+        f->log.items--;
+        f->log.archived++;
+    }
+    n = forget_orders(f, item);
+    if (line != NULL) {
+        buf_putc(line, 'a');
+        fold_put_number(line, (int64_t)n);
+        fold_put_number(line, item->stock.total);
+        fold_put_number(line, item->stock.sold);
+    }
+}
+
 void fold_apply_archive(struct fold *f)
 {
-    if (is_new_operation(f)) {
+    struct item *item = fold_find_item(f, command_text(&f->command.item_id));
+
+    if (!is_new_operation(f)) {
+        return;
+    }
+    if (f->log.rules < 2) {
         fold_tell_reason(f, "x", REASON_BAD_OPERATION);
+    } else if (item == NULL) {
+        fold_tell_reason(f, "x", REASON_UNKNOWN_ITEM);
+    } else if (!is_closed(&item->stock) || item->stock.held > 0) {
+        fold_tell_reason(f, "x", REASON_BAD_OPERATION);
+    } else {
+        archive_item(f, item);
     }
 }

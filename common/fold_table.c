@@ -78,12 +78,15 @@ struct order *fold_find_order(const struct user *user, const char *order_id)
     return order;
 }
 
-struct order *fold_remember(struct fold *f, struct user *user, struct item *item,
-                            enum order_state state, enum reason reason)
+static struct order *take_order(struct fold *f)
 {
-    const struct command *cmd = &f->command;
-    struct order *order;
+    struct order *order = f->free_orders;
 
+    if (order != NULL) {
+        f->free_orders = order->next;
+        memset(order, 0, sizeof(*order));
+        return order;
+    }
     if (f->slabs == NULL || f->slab_used == SLAB_ORDERS) {
         struct slab *slab = xcalloc(1, sizeof(*slab));
 
@@ -91,7 +94,15 @@ struct order *fold_remember(struct fold *f, struct user *user, struct item *item
         f->slabs = slab;
         f->slab_used = 0;
     }
-    order = &f->slabs->orders[f->slab_used++];
+    return &f->slabs->orders[f->slab_used++];
+}
+
+struct order *fold_remember(struct fold *f, struct user *user, struct item *item,
+                            enum order_state state, enum reason reason)
+{
+    const struct command *cmd = &f->command;
+    struct order *order = take_order(f);
+
     if (user == NULL) {
         user = fold_add(&f->users, sizeof(*user), command_text(&cmd->user_id));
     }
@@ -112,6 +123,48 @@ struct order *fold_remember(struct fold *f, struct user *user, struct item *item
     order->offset = f->offset;
     memcpy(order->id, cmd->order_id, sizeof(order->id));
     return order;
+}
+
+/* NOLINTNEXTLINE(readability-function-cognitive-complexity): the macro is uthash's. */
+static void remove_user(struct fold *f, struct user *user)
+{
+    struct node *node = &user->node;
+
+    HASH_DEL(f->users, node);
+    free(user);
+}
+
+size_t fold_forget(struct fold *f, struct user *user, const struct item *item)
+{
+    struct order *next = user->first;
+    size_t n = 0;
+
+    user->first = NULL;
+    user->last = NULL;
+    while (next != NULL) {
+        struct order *order = next;
+
+        next = order->next;
+        order->next = NULL;
+        if (order->item == item) {
+            order->next = f->free_orders;
+            f->free_orders = order;
+            n++;
+            continue;
+        }
+        if (user->last == NULL) {
+            user->first = order;
+        } else {
+            user->last->next = order;
+        }
+        user->last = order;
+    }
+    user->n_orders -= n;
+    f->log.orders -= n;
+    if (user->n_orders == 0) {
+        remove_user(f, user);
+    }
+    return n;
 }
 
 size_t fold_find_queue(const struct fold *f, int64_t hold_ms)

@@ -51,6 +51,9 @@ static bool is_absent(const struct event *e, const struct shape_member *m)
     if (!m->optional) {
         return false;
     }
+    if (m->kind == SHAPE_USERS) {
+        return *(char *const *)field == NULL;
+    }
     return m->kind == SHAPE_REASON ? *(const enum reason *)field == REASON_NONE
                                    : ((const struct command_text *)field)->len == 0;
 }
@@ -97,6 +100,9 @@ static void put_value(struct buf *out, const struct event *e, const struct shape
         break;
     case SHAPE_ITEMS:
         put_items(out, e);
+        break;
+    case SHAPE_USERS:
+        put_name(out, *(char *const *)field);
         break;
     }
 }
@@ -172,7 +178,7 @@ static bool put_events(struct buf *out, int partition, const struct command *cmd
             event.index = index;
             put_event(out, &event);
         }
-        free(event.items);
+        event_fini(&event);
         if (!ok) {
             return false;
         }

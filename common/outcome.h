@@ -64,7 +64,9 @@ enum event_type {
     EVENT_GENESIS,
     EVENT_RULES,
     EVENT_MARK,
+    EVENT_ARCHIVED,
 };
+enum { EVENT_COUNT = EVENT_ARCHIVED + 1 };
 
 /* One event of an outcome.  Members its type lacks are zero, empty or -1 (numbers of stock). */
 struct event {
@@ -81,15 +83,17 @@ struct event {
     int64_t qty, due, available;
     bool late;
     char payment;    /* duplicate of a payment: 'P' or 'R' */
-    char item_state; /* stock: 'o' 'p' 'c' */
+    char item_state; /* stock: 'o' 'p' 'c' 'a' */
     char action[16]; /* stock */
     int64_t total, held, sold, limit, hold_ms, opens_at, closes_at, price;
     enum command_detail detail;   /* refused, of a malformed record */
     char log_id[IDS_LOG_LEN + 1]; /* genesis */
     int64_t partitions, rules;    /* genesis, rules */
-    int64_t orders, payments;     /* mark */
+    int64_t orders;               /* mark: remembered; archived: forgotten */
+    int64_t payments;             /* mark */
     size_t n_items;               /* mark */
     struct event_item *items;     /* mark; owned by the outcome */
+    char *users;                  /* archived: as in the command, NULL: none; likewise */
 };
 
 /* One item's counters in a mark. */
@@ -160,7 +164,7 @@ int order_payment_next(struct slice *payments, char *answer,
 /* An item's value in Redis (`items`). */
 struct item_entry {
     int64_t total, available, held, sold, limit, hold_ms, opens_at, closes_at;
-    char state; /* 'o' 'p' 'c' */
+    char state; /* 'o' 'p' 'c' 'a' */
     int64_t price;
 };
 bool item_entry_parse(struct slice value, struct item_entry *item) ATTR_MUSTCHECK;

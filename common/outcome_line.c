@@ -10,6 +10,7 @@
 
 #include "common/event_shape.h"
 #include "common/fields.h"
+#include "common/xmalloc.h"
 
 #define COMMAND_BIT(type) (1U << (type))
 
@@ -154,6 +155,11 @@ static void read_refused(const struct context *c, struct fields *f)
     if (c->cmd->type == COMMAND_CANCEL) {
         set_order(c);
         allowed = WHY_NOT_CANCELLED;
+    } else if (c->cmd->type == COMMAND_ORDER) { /* its item is archived */
+        set_order(c);
+        c->event->item_id = c->cmd->item_id;
+        c->event->qty = c->cmd->qty;
+        allowed = FIELDS_BIT(REASON_CLOSED);
     } else if (c->cmd->type == COMMAND_MALFORMED) {
         c->event->detail = c->cmd->detail;
         allowed = FIELDS_BIT(REASON_MALFORMED);
@@ -199,6 +205,20 @@ static void read_rules(const struct context *c, struct fields *f)
     (void)f;
     c->event->type = EVENT_RULES;
     c->event->rules = c->cmd->rules;
+}
+
+static void read_archived(const struct context *c, struct fields *f)
+{
+    struct event *e = c->event;
+
+    e->type = EVENT_ARCHIVED;
+    set_operation(c);
+    if (c->cmd->users.ptr != NULL) {
+        e->users = xmemdup0(c->cmd->users.ptr, c->cmd->users.len);
+    }
+    e->orders = fields_number(f, 0, c->cmd->users.ptr == NULL ? 0 : COMMAND_TIME_MAX);
+    e->total = fields_number(f, 0, COMMAND_TOTAL_MAX);
+    e->sold = fields_number(f, 0, COMMAND_TOTAL_MAX);
 }
 
 static int compare_items(const void *a, const void *b)
@@ -261,11 +281,12 @@ static const struct answer {
     {'o', COMMAND_BIT(COMMAND_SALE) | COMMAND_BIT(COMMAND_RESTOCK) | COMMAND_BIT(COMMAND_ARCHIVE),
      read_duplicate_operation},
     {'x',
-     COMMAND_BIT(COMMAND_CANCEL) | COMMAND_BIT(COMMAND_SALE) | COMMAND_BIT(COMMAND_RESTOCK) |
-         COMMAND_BIT(COMMAND_ARCHIVE) | COMMAND_BIT(COMMAND_GENESIS) |
-         COMMAND_BIT(COMMAND_MALFORMED),
+     COMMAND_BIT(COMMAND_ORDER) | COMMAND_BIT(COMMAND_CANCEL) | COMMAND_BIT(COMMAND_SALE) |
+         COMMAND_BIT(COMMAND_RESTOCK) | COMMAND_BIT(COMMAND_ARCHIVE) |
+         COMMAND_BIT(COMMAND_GENESIS) | COMMAND_BIT(COMMAND_MALFORMED),
      read_refused},
     {'s', COMMAND_BIT(COMMAND_SALE) | COMMAND_BIT(COMMAND_RESTOCK), read_stock},
+    {'a', COMMAND_BIT(COMMAND_ARCHIVE), read_archived},
     {'g', COMMAND_BIT(COMMAND_GENESIS), read_genesis},
     {'v', COMMAND_BIT(COMMAND_SET_RULES), read_rules},
     {'m', COMMAND_BIT(COMMAND_MARK), read_mark},

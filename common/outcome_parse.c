@@ -74,7 +74,7 @@ static void reset_event(struct event *e)
 {
     const int index = e->index;
 
-    free(e->items);
+    event_fini(e);
     event_clear(e);
     e->index = index;
 }
@@ -82,7 +82,7 @@ static void reset_event(struct event *e)
 static void drop_events(struct outcome *o)
 {
     for (size_t i = 0; i < o->n_events; i++) {
-        free(o->events[i].items);
+        event_fini(&o->events[i]);
     }
     o->n_events = 0;
 }
@@ -145,6 +145,15 @@ static bool set_action(char action[16], struct slice s)
     return slice_copy(s, action, 16);
 }
 
+static bool set_users(char **users, struct slice s)
+{
+    if (!command_is_users(s)) {
+        return false;
+    }
+    *users = xmemdup0(s.ptr, s.len);
+    return true;
+}
+
 static bool set_detail(enum command_detail *detail, struct slice s)
 {
     for (int i = COMMAND_NULL_VALUE; i <= COMMAND_WRONG_PARTITION; i++) {
@@ -180,6 +189,8 @@ static bool set_text(void *field, enum shape_kind kind, struct slice s)
         return set_action(field, s);
     case SHAPE_DETAIL:
         return set_detail(field, s);
+    case SHAPE_USERS:
+        return set_users(field, s);
     case SHAPE_NUMBER:
     case SHAPE_BOOL:
     case SHAPE_ITEMS:

@@ -330,9 +330,9 @@ static bool read_command(struct dead *d, struct slice value, int *partition, str
 {
     const int n = (int)d->settings->kafka.partitions;
 
-    command_parse(cmd, value, *partition, n);
+    command_parse(cmd, value, COMMAND_RULES, *partition, n);
     for (int i = 0; i < n && cmd->detail == COMMAND_WRONG_PARTITION; i++) {
-        command_parse(cmd, value, i, n);
+        command_parse(cmd, value, COMMAND_RULES, i, n);
         *partition = i;
     }
     if (cmd->type == COMMAND_MALFORMED) {

@@ -77,7 +77,7 @@ static enum follow_action seek(struct follow *f, int64_t offset, int64_t now_ms)
 
 static bool knows_rules(const struct follow *f)
 {
-    return f->head.position < 0 || f->head.rules == COMMAND_RULES;
+    return f->head.position < 0 || command_has_rules(f->head.rules);
 }
 
 enum follow_action follow_loaded(struct follow *f, const struct progress *committed, int64_t now_ms)
@@ -90,8 +90,8 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
     f->scan_end = -1;
     f->has_gap = false;
     if (!knows_rules(f)) {
-        return halt(f, "the record follows rules %" PRId64 ", this build carries %d", f->head.rules,
-                    COMMAND_RULES);
+        return halt(f, "the record follows rules %" PRId64 ", this build carries 1 to %d",
+                    f->head.rules, COMMAND_RULES);
     }
     if (f->head.position >= 0 && f->head.partitions != f->partitions) {
         return halt(f, "the record was made for %" PRId64 " partitions, not %d", f->head.partitions,
@@ -139,9 +139,10 @@ static const struct event *genesis_of(const struct outcome *o)
 static bool fits(struct follow *f, const struct outcome *o, enum follow_action *action)
 {
     if (!knows_rules(f)) {
-        *action = halt(
-            f, "the log follows rules %" PRId64 " after offset %" PRId64 ", this build carries %d",
-            f->head.rules, f->head.position, COMMAND_RULES);
+        *action = halt(f,
+                       "the log follows rules %" PRId64 " after offset %" PRId64
+                       ", this build carries 1 to %d",
+                       f->head.rules, f->head.position, COMMAND_RULES);
         return false;
     }
     if (f->head.position < 0) {

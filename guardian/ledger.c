@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,8 @@ void ledger_destroy(struct ledger *l)
         return;
     }
     free(l->mark.items);
+    free(l->archive.users);
+    free(l->refused.at);
     free(l->touches.at);
     free(l->moves.at);
     free(l->payments.at);
@@ -69,6 +72,10 @@ void ledger_begin(struct ledger *l, const struct progress *base)
     free(l->mark.items);
     l->mark = (struct ledger_mark){0};
     l->has_mark = false;
+    free(l->archive.users);
+    l->archive = (struct ledger_archive){0};
+    l->has_archive = false;
+    l->refused.n = 0;
     l->touches.n = 0;
     l->moves.n = 0;
     l->payments.n = 0;
@@ -111,14 +118,19 @@ void ledger_skip_mark(struct ledger *l)
     l->mark.is_skipped = l->has_mark;
 }
 
-bool ledger_is_mark(const struct outcome *o)
+bool ledger_is_alone(const struct outcome *o)
 {
     for (size_t i = 0; i < o->n_events; i++) {
-        if (o->events[i].type == EVENT_MARK) {
+        if (o->events[i].type == EVENT_MARK || o->events[i].type == EVENT_ARCHIVED) {
             return true;
         }
     }
     return false;
+}
+
+bool ledger_is_full(const struct ledger *l)
+{
+    return l->has_mark || l->has_archive;
 }
 
 /* Taking outcomes apart. */
@@ -182,15 +194,15 @@ static void add_operation(struct ledger *l, const struct outcome *o, const struc
     *op = (struct ledger_operation){
         .op_id = e->op_id,
         .item_id = e->item_id,
-        .reason = e->type == EVENT_STOCK ? REASON_NONE : e->reason,
+        .reason = e->reason, /* none of what was done */
+        .state = e->item_state,
         .offset = o->offset,
         .log_time = o->log_time,
     };
-    if (e->type != EVENT_STOCK) {
+    if (e->reason != REASON_NONE) {
         return;
     }
     memcpy(op->action, e->action, sizeof(op->action));
-    op->state = e->item_state;
     op->total = e->total;
     op->available = e->available;
     op->held = e->held;
@@ -200,9 +212,47 @@ static void add_operation(struct ledger *l, const struct outcome *o, const struc
     op->opens_at = e->opens_at;
     op->closes_at = e->closes_at;
     op->price = e->price;
-    add_move(l, o, e, LEDGER_STOCK);
-    l->moves.at[l->moves.n - 1].operation = place;
-    l->moves.at[l->moves.n - 1].qty = 0;
+    if (e->type == EVENT_STOCK) {
+        add_move(l, o, e, LEDGER_STOCK);
+        l->moves.at[l->moves.n - 1].operation = place;
+        l->moves.at[l->moves.n - 1].qty = 0;
+    }
+}
+
+static void add_archive(struct ledger *l, const struct outcome *o, const struct event *e)
+{
+    struct ledger_operation *op;
+
+    add_operation(l, o, e);
+    op = &l->operations.at[l->operations.n - 1];
+    (void)snprintf(op->action, sizeof(op->action), "archive");
+    op->state = 'a';
+    op->held = 0;
+    op->available = e->total - e->sold;
+    l->has_archive = true;
+    l->archive = (struct ledger_archive){
+        .item_id = e->item_id,
+        .users = e->users == NULL ? NULL : xstrdup(e->users),
+        .orders = e->orders,
+        .total = e->total,
+        .sold = e->sold,
+        .offset = o->offset,
+    };
+}
+
+static void add_refused(struct ledger *l, const struct outcome *o, const struct event *e)
+{
+    struct ledger_refused *r = GROW(l->refused);
+
+    *r = (struct ledger_refused){
+        .user_id = e->user_id,
+        .item_id = e->item_id,
+        .reason = e->reason,
+        .qty = e->qty,
+        .offset = o->offset,
+        .log_time = o->log_time,
+    };
+    memcpy(r->order_id, e->order_id, sizeof(r->order_id));
 }
 
 static void add_decision(struct ledger *l, const struct outcome *o, const struct event *e)
@@ -285,10 +335,17 @@ static bool add_event(struct ledger *l, const struct outcome *o, const struct ev
         add_operation(l, o, e);
         return true;
     case EVENT_REFUSED:
-        /* Of those refused, only operations are remembered. */
         if (e->op_id.len > 0) {
             add_operation(l, o, e);
+        } else if (e->qty > 0) {
+            add_refused(l, o, e);
         }
+        return true;
+    case EVENT_ARCHIVED:
+        if (l->records > 0) {
+            return false;
+        }
+        add_archive(l, o, e);
         return true;
     case EVENT_MARK:
         if (l->records > 0) {
@@ -307,8 +364,9 @@ static bool add_event(struct ledger *l, const struct outcome *o, const struct ev
 bool ledger_add(struct ledger *l, const struct outcome *o, const struct progress *after,
                 struct err *err)
 {
-    if (l->has_mark) {
-        return err_set(err, ERR_FATAL, "offset %" PRId64 " follows a mark in its batch", o->offset);
+    if (ledger_is_full(l)) {
+        return err_set(err, ERR_FATAL, "offset %" PRId64 " follows what must be alone in its batch",
+                       o->offset);
     }
     for (size_t i = 0; i < o->n_events; i++) {
         if (!add_event(l, o, &o->events[i])) {
@@ -537,6 +595,9 @@ static int compare_touches(const void *a, const void *b)
         order = compare_texts(&x->user_id, &y->user_id);
     }
     if (order == 0) {
+        order = compare_texts(&x->item_id, &y->item_id);
+    }
+    if (order == 0) {
         order = x->seq < y->seq ? -1 : 1;
     }
     return order;
@@ -545,7 +606,8 @@ static int compare_touches(const void *a, const void *b)
 static bool same_order(const struct ledger_touch *a, const struct ledger_touch *b)
 {
     return memcmp(a->order_id, b->order_id, sizeof(a->order_id)) == 0 &&
-           compare_texts(&a->user_id, &b->user_id) == 0;
+           compare_texts(&a->user_id, &b->user_id) == 0 &&
+           compare_texts(&a->item_id, &b->item_id) == 0;
 }
 
 static bool merge_touch(struct ledger_order *order, const struct ledger_touch *t, struct err *err)

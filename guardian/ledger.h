@@ -47,8 +47,8 @@ void ledger_destroy(struct ledger *l);
 void ledger_begin(struct ledger *l, const struct progress *base);
 
 /*
- * Adds the next outcome; `after` is the progress that it leads to.  A mark has to be alone in its
- * batch.  ERR_FATAL when the outcome contradicts itself: then the batch is spoilt.
+ * Adds the next outcome; `after` is the progress that it leads to.  A mark or an archive has to be
+ * alone in its batch.  ERR_FATAL when the outcome contradicts itself: then the batch is spoilt.
  */
 bool ledger_add(struct ledger *l, const struct outcome *o, const struct progress *after,
                 struct err *err) ATTR_MUSTCHECK;
@@ -67,8 +67,11 @@ const struct ledger_mark *ledger_mark(const struct ledger *l);
 /* Comparing has failed too often: the partition must go on without. */
 void ledger_skip_mark(struct ledger *l);
 
-/* True when the outcome is a mark, which wants a batch of its own. */
-bool ledger_is_mark(const struct outcome *o);
+/* True when the outcome wants a batch of its own: a mark, or an archive. */
+bool ledger_is_alone(const struct outcome *o);
+
+/* True when the batch holds such a one. */
+bool ledger_is_full(const struct ledger *l);
 
 /* Forgets all answers. */
 void ledger_rewind(struct ledger *l);

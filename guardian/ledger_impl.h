@@ -37,6 +37,14 @@ struct ledger_order {
     const struct ledger_touch *last;
 };
 
+/* An order that was refused because its item is archived: a row if MySQL has none of it. */
+struct ledger_refused {
+    char order_id[IDS_ORDER_LEN + 1];
+    struct command_text user_id, item_id;
+    enum reason reason;
+    int64_t qty, offset, log_time;
+};
+
 enum ledger_cause {
     LEDGER_RESERVED,
     LEDGER_PAID,
@@ -66,11 +74,18 @@ struct ledger_payment {
     int64_t offset, log_time;
 };
 
+/* What an archive makes Redis forget. */
+struct ledger_archive {
+    struct command_text item_id;
+    char *users; /* owned; joined by `,`; NULL: none */
+    int64_t orders, total, sold, offset;
+};
+
 struct ledger_operation {
     struct command_text op_id, item_id;
     enum reason reason; /* REASON_NONE: done, and the numbers below are set */
     char action[16];
-    char state;
+    char state; /* 'a': archived, and what that leaves alone is -1 */
     int64_t total, available, held, sold, limit, hold_ms, opens_at, closes_at, price;
     int64_t offset, log_time;
 };
@@ -94,11 +109,13 @@ enum ledger_phase {
     LEDGER_PHASE_NEW_ORDERS,
     LEDGER_PHASE_HELD_ORDERS,
     LEDGER_PHASE_EXPIRED_ORDERS,
+    LEDGER_PHASE_REFUSED_ORDERS,
     LEDGER_PHASE_PAYMENTS,
     LEDGER_PHASE_OPERATIONS,
     LEDGER_PHASE_MOVES,
     LEDGER_PHASE_TCC,
     LEDGER_PHASE_ITEMS,
+    LEDGER_PHASE_ARCHIVE,
     LEDGER_PHASE_PROGRESS,
     LEDGER_PHASE_END,
 };
@@ -114,14 +131,16 @@ struct ledger {
     int partition;
     struct progress base, end;
     size_t records, rows;
-    bool has_mark;
+    bool has_mark, has_archive;
     struct ledger_mark mark;
+    struct ledger_archive archive;
 
     /* As they came. */
     LEDGER_ARRAY(struct ledger_touch) touches;
     LEDGER_ARRAY(struct ledger_move) moves;
     LEDGER_ARRAY(struct ledger_payment) payments;
     LEDGER_ARRAY(struct ledger_operation) operations;
+    LEDGER_ARRAY(struct ledger_refused) refused;
 
     /* Made by asking and settling. */
     LEDGER_ARRAY(struct ledger_user) users;   /* sorted */

@@ -3,10 +3,11 @@
  * the partition instead of being written over:
  *
  *   - A newly decided order may only meet nothing, or a rejection that the rules forget.  Otherwise
- *     the upsert sets remembered to 2, which a CHECK refuses.
+ *     the upsert sets remembered to 3, which a CHECK refuses.
  *   - A changed order must meet the state that the event presupposes: the upsert changes nothing
  *     otherwise, and the number of affected rows (two for each row changed, one for each that was
  *     not there) gives it away.
+ *   - An archive must find its item closed, with those totals, and forget so many orders.
  *   - Plain inserts meet nothing.  Inside the compared transaction 1062 cannot be a repetition.
  */
 #include <inttypes.h>
@@ -60,6 +61,16 @@ static void put_number(struct buf *sql, int64_t n)
     buf_putc(sql, ',');
 }
 
+/* -1 is none. */
+static void put_known(struct buf *sql, int64_t n)
+{
+    if (n < 0) {
+        buf_puts(sql, "NULL,");
+    } else {
+        put_number(sql, n);
+    }
+}
+
 /* Opens a row, after the others. */
 static void open_row(struct buf *sql, size_t place)
 {
@@ -94,6 +105,10 @@ static void put_order(const struct ledger *l, const struct ledger_order *o, stru
     put_number(sql, last->log_time);
 }
 
+#define INSERT_ORDERS                                                                              \
+    "INSERT INTO orders (order_id, user_id, partition_id, item_id, qty, state, reason, "           \
+    "remembered, due, decided_offset, changed_offset, decided_at, changed_at) VALUES "
+
 /* The orders whose row must be in `prior` state before; returns how many are in the statement. */
 static size_t put_orders(struct ledger *l, enum order_state prior, struct buf *sql)
 {
@@ -106,10 +121,7 @@ static size_t put_orders(struct ledger *l, enum order_state prior, struct buf *s
             continue;
         }
         if (n == 0) {
-            buf_puts(sql,
-                     "INSERT INTO orders (order_id, user_id, partition_id, item_id, qty, state, "
-                     "reason, remembered, due, decided_offset, changed_offset, decided_at, "
-                     "changed_at) VALUES ");
+            buf_puts(sql, INSERT_ORDERS);
         }
         open_row(sql, n);
         put_order(l, o, sql);
@@ -125,7 +137,7 @@ static size_t put_new_orders(struct ledger *l, struct buf *sql, int64_t *affecte
 
     /* Assigned from left to right, so the test comes first. */
     buf_puts(sql,
-             " ON DUPLICATE KEY UPDATE remembered = IF(remembered = 0, VALUES(remembered), 2), "
+             " ON DUPLICATE KEY UPDATE remembered = IF(remembered = 0, VALUES(remembered), 3), "
              "item_id = VALUES(item_id), qty = VALUES(qty), state = VALUES(state), "
              "reason = VALUES(reason), due = VALUES(due), decided_offset = VALUES(decided_offset), "
              "changed_offset = VALUES(changed_offset), decided_at = VALUES(decided_at), "
@@ -145,6 +157,35 @@ static size_t put_changed_orders(struct ledger *l, enum order_state prior, struc
                "state = IF(state = '%c', VALUES(state), state)",
                (char)prior, (char)prior, (char)prior);
     *affected = 2 * (int64_t)n;
+    return n;
+}
+
+/* They are told to MySQL only so that one who asks for such an order finds it. */
+static size_t put_refused_orders(struct ledger *l, struct buf *sql, int64_t *affected)
+{
+    size_t n = 0;
+
+    for (; l->cursor < l->refused.n && n < ROWS_PER_STATEMENT; l->cursor++, n++) {
+        const struct ledger_refused *r = &l->refused.at[l->cursor];
+
+        buf_puts(sql, n == 0 ? INSERT_ORDERS : "");
+        open_row(sql, n);
+        put_order_id(sql, r->order_id);
+        put_text(sql, &r->user_id);
+        put_number(sql, l->partition);
+        put_text(sql, &r->item_id);
+        put_number(sql, r->qty);
+        buf_puts(sql, "'R',");
+        put_number(sql, r->reason);
+        buf_puts(sql, "0,0,");
+        put_number(sql, r->offset);
+        put_number(sql, r->offset);
+        put_number(sql, r->log_time);
+        put_number(sql, r->log_time);
+        close_row(sql);
+    }
+    buf_puts(sql, " ON DUPLICATE KEY UPDATE order_id = VALUES(order_id)");
+    *affected = -1;
     return n;
 }
 
@@ -205,11 +246,11 @@ static size_t put_operations(struct ledger *l, struct buf *sql, int64_t *affecte
             put_number(sql, op->available);
             put_number(sql, op->held);
             put_number(sql, op->sold);
-            put_number(sql, op->limit);
-            put_number(sql, op->hold_ms);
-            put_number(sql, op->opens_at);
-            put_number(sql, op->closes_at);
-            put_number(sql, op->price);
+            put_known(sql, op->limit);
+            put_known(sql, op->hold_ms);
+            put_known(sql, op->opens_at);
+            put_known(sql, op->closes_at);
+            put_known(sql, op->price);
         }
         close_row(sql);
     }
@@ -357,6 +398,36 @@ static size_t put_item(struct ledger *l, struct buf *sql, int64_t *affected)
     return 1;
 }
 
+static size_t put_archive(struct ledger *l, struct buf *sql, int64_t *affected)
+{
+    const struct ledger_archive *a = &l->archive;
+    struct slice rest = a->users == NULL ? (struct slice){NULL, 0} : slice_str(a->users);
+
+    if (!l->has_archive || l->cursor == 2 || (l->cursor == 1 && a->users == NULL)) {
+        return 0;
+    }
+    if (l->cursor++ == 0) {
+        buf_printf(sql,
+                   "UPDATE items SET state = 'a', config_offset = %" PRId64
+                   ", changed_offset = %" PRId64 " WHERE partition_id = %d AND state IN ('c', 'a') "
+                   "AND held = 0 AND total = %" PRId64 " AND sold = %" PRId64 " AND item_id = ",
+                   a->offset, a->offset, l->partition, a->total, a->sold);
+        ledger_put_id(sql, command_text(&a->item_id));
+        *affected = 1;
+        return 1;
+    }
+    buf_printf(sql, "UPDATE orders SET remembered = 2, changed_offset = %" PRId64 " WHERE user_id ",
+               a->offset);
+    for (size_t i = 0; rest.ptr != NULL; i++) {
+        buf_puts(sql, i == 0 ? "IN (" : ",");
+        ledger_put_id(sql, slice_cut(rest, ',', &rest));
+    }
+    buf_printf(sql, ") AND partition_id = %d AND remembered = 1 AND item_id = ", l->partition);
+    ledger_put_id(sql, command_text(&a->item_id));
+    *affected = a->orders;
+    return 1;
+}
+
 static size_t put_progress(struct ledger *l, struct buf *sql, int64_t *affected)
 {
     const struct progress *end = &l->end;
@@ -384,6 +455,8 @@ static size_t put_phase(struct ledger *l, struct buf *sql, int64_t *affected)
         return put_changed_orders(l, ORDER_RESERVED, sql, affected);
     case LEDGER_PHASE_EXPIRED_ORDERS:
         return put_changed_orders(l, ORDER_EXPIRED, sql, affected);
+    case LEDGER_PHASE_REFUSED_ORDERS:
+        return put_refused_orders(l, sql, affected);
     case LEDGER_PHASE_PAYMENTS:
         return put_payments(l, sql, affected);
     case LEDGER_PHASE_OPERATIONS:
@@ -394,6 +467,8 @@ static size_t put_phase(struct ledger *l, struct buf *sql, int64_t *affected)
         return put_tcc(l, sql, affected);
     case LEDGER_PHASE_ITEMS:
         return put_item(l, sql, affected);
+    case LEDGER_PHASE_ARCHIVE:
+        return put_archive(l, sql, affected);
     case LEDGER_PHASE_PROGRESS:
         return put_progress(l, sql, affected);
     case LEDGER_PHASE_END:

@@ -66,7 +66,8 @@ static bool take_item(const struct slice *columns, unsigned n, void *arg)
 {
     struct mark_item *item = item_of(arg, columns[0]);
 
-    if (item != NULL && n == 5) {
+    if (item != NULL && n == 6) {
+        item->is_archived = slice_eq(columns[5], SLICE_LIT("a"));
         item->row = (struct mark_counters){
             .total = number_of(columns[1]),
             .available = number_of(columns[2]),
@@ -121,10 +122,11 @@ bool mark_read(struct db *db, int partition, struct mark_record *r, struct err *
 
     r->n_items = 0;
     buf_init_fixed(&sql, storage, sizeof(storage));
-    buf_printf(&sql,
-               "SELECT item_id, total, available, held, sold FROM items WHERE partition_id = %d "
-               "ORDER BY item_id",
-               partition);
+    buf_printf(
+        &sql,
+        "SELECT item_id, total, available, held, sold, state FROM items WHERE partition_id = %d "
+        "ORDER BY item_id",
+        partition);
     ok = db_query(db, buf_slice(&sql), take_item, r, err);
     buf_clear(&sql);
     buf_printf(&sql,
@@ -221,6 +223,8 @@ size_t mark_compare(const struct ledger_mark *mark, const struct mark_record *r,
         if (order < 0) {
             buf_printf(detail, "%s: mysql lacks the item\n", mark->items[i++].item_id.s);
             n++;
+        } else if (order > 0 && r->items[k].is_archived) {
+            n += compare_books(&r->items[k++], detail);
         } else if (order > 0) {
             buf_printf(detail, "%s: redis lacks the item\n", r->items[k++].item_id.s);
             n++;

@@ -31,6 +31,7 @@ struct mark_counters {
 /* One item as MySQL has it, three times over. */
 struct mark_item {
     struct command_text item_id;
+    bool is_archived;            /* a mark passes over it */
     struct mark_counters row;    /* items */
     struct mark_counters ledger; /* balances of stock_ledger; total is minus that of supply */
     int64_t held, sold;          /* qty of its orders in states H and P */

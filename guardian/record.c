@@ -31,7 +31,8 @@ static const struct table {
                        "SELECT o.user_id, CONCAT_WS(' ', o.order_id, o.item_id, o.qty, o.state, "
                        "o.reason, o.due, o.decided_offset), o.decided_offset, o.changed_offset, "
                        "p.payment_id, p.answer, p.log_offset FROM orders o LEFT JOIN payments p ON "
-                       "p.order_id = o.order_id AND p.user_id = o.user_id AND p.reason <> 8"},
+                       "p.order_id = o.order_id AND p.user_id = o.user_id AND p.reason <> 8 AND "
+                       "p.log_offset > o.decided_offset"},
     [RECORD_PAYMENTS] = {"payments", "payment_id",
                          "SELECT payment_id, CONCAT_WS(' ', IF(answer = 'paid', 'P', 'R'), reason, "
                          "order_id, log_offset), log_offset, log_offset FROM payments"},
@@ -150,8 +151,14 @@ static void put_query(const struct record_range *range, struct buf *sql)
     const struct table *t = &tables[range->table];
     bool is_orders = range->table == RECORD_ORDERS;
 
-    buf_printf(sql, "%s WHERE %spartition_id = %d%s", t->select, is_orders ? "o." : "",
-               range->partition, is_orders ? " AND o.remembered = 1" : "");
+    buf_printf(sql, "%s WHERE %spartition_id = %d", t->select, is_orders ? "o." : "",
+               range->partition);
+    if (is_orders) {
+        /* What was archived after the watermark was remembered there. */
+        buf_printf(sql,
+                   " AND (o.remembered = 1 OR o.remembered = 2 AND o.changed_offset > %" PRId64 ")",
+                   range->watermark);
+    }
     if (range->fields != NULL) {
         for (size_t i = 0; i < range->n_fields; i++) {
             if (i == 0) {

@@ -173,14 +173,14 @@ void service_kick(struct part *part)
     pool_submit(s->pool, &batch->job);
 }
 
-/* The batch that the outcome goes into: a full one and a mark stand alone. */
+/* The batch that the outcome goes into: some stand alone. */
 static struct batch *batch_for(struct part *part, const struct outcome *o,
                                const struct progress *base)
 {
     struct service *s = part->service;
     struct batch *batch = TAILQ_LAST(&part->queue, batch_queue);
 
-    if (batch != NULL && ledger_mark(batch->ledger) == NULL && !ledger_is_mark(o) &&
+    if (batch != NULL && !ledger_is_full(batch->ledger) && !ledger_is_alone(o) &&
         ledger_rows(batch->ledger) < (size_t)s->settings->batch_rows) {
         return batch;
     }

@@ -100,7 +100,7 @@ static size_t fold_count(const struct verify *v)
     fold_log(verify_fold(v), &log);
     switch (v->table) {
     case RECORD_ITEMS:
-        return log.items;
+        return log.items + log.archived;
     case RECORD_ORDERS:
         return fold_users(verify_fold(v));
     case RECORD_PAYMENTS:

@@ -6,7 +6,7 @@ ARGV  1 rules  2 genesis  3 prev  4 chain  5 to  6 chain after  7 last hash afte
       9 outbox bound  10 remembered bound  11 number of commands  12.. commands
 Reply one string: `ok ...`, `position ...`, `absent`, `rules n`, `full what` or `bad text`.
 
-docs/protocol.md holds the contract (section 6) and the rules, number 1 (section 4).
+docs/protocol.md holds the contract (section 6) and the rules, numbers 1 and 2 (section 4).
 
 A script is atomic but is not rolled back, so it has two halves.  The first reads, checks and
 computes in Lua tables, and may stop anywhere.  The second writes, with commands that cannot fail:
@@ -14,7 +14,7 @@ every key has been read with a command of its type by then, and the first write 
 refuses when it is out of memory.  No clock and no random number is read: the same commands
 give the same answer, however they are cut into batches.
 ]]
-local RULES = '1'
+local RULES = {['1'] = {}, ['2'] = {archives = true}} -- what each number knows
 local EXPIRE_MAX = 64 -- holds expired per command, besides a lapsed one that is paid or cancelled
 local ORDERS_MAX = 64 -- orders remembered per user
 local LISTED_MAX = 8 -- payments listed per order
@@ -31,7 +31,7 @@ local BELOW_COMMITTED, BAD_OPERATION, MALFORMED = 13, 14, 15
 -- Letter of a command: how many arguments follow offset and timestamp, and which are numbers.
 local SHAPE = {
     G = {3, {2, 3}}, V = {1, {1}}, S = {9, {}}, R = {3, {3}}, O = {6, {4, 5}}, P = {3, {}},
-    C = {2, {}}, T = {0, {}}, M = {0, {}}, A = {2, {}}, X = {0, {}},
+    C = {2, {}}, T = {0, {}}, M = {0, {}}, A = {3, {}}, X = {0, {}},
 }
 
 -- The state that an action leaves the item in; `change` leaves it as it is.
@@ -99,7 +99,7 @@ local dirty_items = {}
 
 local function parse_item(id, raw)
     local total, available, held, sold, limit, hold_ms, opens_at, closes_at, state, price =
-        match(raw, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([opc]) (%d+)$')
+        match(raw, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([opca]) (%d+)$')
     if not total then
         bad('corrupt item ' .. id)
     end
@@ -331,7 +331,7 @@ local function expire_due()
     while next_due <= log_time and expired < EXPIRE_MAX do
         local e = take_next()
         local o = not e.is_over and find_order(e.user, e.order_id)
-        if o and o.state == 'H' then
+        if o and o.state == 'H' and o.offset == e.offset then -- else the id was forgotten and came again
             expire(o, e.user)
             expired = expired + 1
         end
@@ -350,6 +350,10 @@ end
 
 local function stock_event(it)
     emit('s ' .. format_item(it))
+end
+
+local function is_closed(it)
+    return it.state == 'c' or it.state == 'a'
 end
 
 -- Why a sale may not take its new settings, or nil.
@@ -418,7 +422,7 @@ local function sale_item(id, action, given)
         end
         return nil, UNKNOWN_ITEM
     end
-    if it.state == 'c' then
+    if is_closed(it) then
         return nil, CLOSED
     end
     local fault = nil
@@ -464,7 +468,7 @@ local function apply_restock(offset, op_id, id, qty)
     local it = item(id)
     if not it then
         refuse(UNKNOWN_ITEM)
-    elseif it.state == 'c' then
+    elseif is_closed(it) then
         refuse(CLOSED)
     elseif it.total + qty > TOTAL_MAX then
         refuse(BAD_OPERATION)
@@ -473,6 +477,46 @@ local function apply_restock(offset, op_id, id, qty)
         dirty_items[id] = it
         stock_event(it)
     end
+end
+
+-- Forgets a user's orders of an item, none of which is held; returns how many.
+local function forget(user, id)
+    local list, kept = orders_of(user), {}
+    for i = 1, #list do
+        if list[i].item_id ~= id then
+            kept[#kept + 1] = list[i]
+        end
+    end
+    if #kept < #list then
+        users[user] = kept
+        dirty_users[user] = true
+        log.orders = log.orders - (#list - #kept)
+    end
+    return #list - #kept
+end
+
+local function apply_archive(offset, op_id, id, named)
+    if not first_time(op_id, id, offset) then
+        return
+    end
+    local it = item(id)
+    if not RULES[log.rules].archives then
+        return refuse(BAD_OPERATION)
+    elseif not it then
+        return refuse(UNKNOWN_ITEM)
+    elseif not is_closed(it) or it.held > 0 then
+        return refuse(BAD_OPERATION)
+    end
+    if it.state ~= 'a' then
+        it.state = 'a'
+        log.items = log.items - 1
+        dirty_items[id] = it
+    end
+    local forgotten = 0
+    for user in gmatch(named, '[^,]+') do
+        forgotten = forgotten + forget(user, id)
+    end
+    return emit(concat({'a', forgotten, it.total, it.sold}, ' '))
 end
 
 -- Why an order of qty units is rejected, or nil.
@@ -509,6 +553,9 @@ local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
         return
     end
     local it = item(item_id)
+    if it and it.state == 'a' then -- it may have been decided and forgotten: this is no decision
+        return refuse(CLOSED)
+    end
     local available = it and it.available or 0
     if #orders_of(user) >= ORDERS_MAX then
         emit('-' .. LIMIT_REACHED .. ' ' .. available)
@@ -533,7 +580,7 @@ end
 
 -- Why an expired order's late payment cannot take stock again, or nil.
 local function late_fault(it, user, qty)
-    if it.state == 'c' or it.closes_at ~= 0 and log_time >= it.closes_at then
+    if is_closed(it) or it.closes_at ~= 0 and log_time >= it.closes_at then
         return CLOSED
     elseif it.state == 'p' then
         return PAUSED
@@ -637,7 +684,9 @@ local function apply_mark()
     local out = {'m ' .. log.orders .. ' ' .. log.payments}
     for i = 1, #ids do
         local it = items[ids[i]]
-        out[#out + 1] = concat({it.id, it.total, it.available, it.held, it.sold}, ',')
+        if it.state ~= 'a' then
+            out[#out + 1] = concat({it.id, it.total, it.available, it.held, it.sold}, ',')
+        end
     end
     emit(concat(out, ' '))
 end
@@ -678,11 +727,7 @@ local RULE = {
     T = function()
     end,
     M = apply_mark,
-    A = function(offset, op_id, id)
-        if first_time(op_id, id, offset) then
-            refuse(BAD_OPERATION)
-        end
-    end,
+    A = apply_archive,
     X = function()
         refuse(MALFORMED)
     end,
@@ -706,12 +751,15 @@ local function read_log()
         if log.genesis ~= genesis or log.watermark ~= prev or log.chain ~= chain then
             return position()
         end
-        if log.rules ~= caller_rules or caller_rules ~= RULES then
+        if log.rules ~= caller_rules or not RULES[caller_rules] then
             return 'rules ' .. log.rules
         end
     else
         if prev ~= '-1' or count == 0 then
             return 'absent'
+        end
+        if not RULES[caller_rules] then
+            bad('no such rules')
         end
         -- Keys without a watermark are no state, and whoever rebuilds it must not meet another's.
         if call('EXISTS', KEYS[8], unpack(KEYS, 1, 6)) > 0 then
@@ -767,7 +815,7 @@ local function check_commands()
         if letter == 'V' and i < count or letter == 'M' and count > 1 then
             bad('cut: rules ends a batch, mark is one')
         end
-        if letter == 'G' and not log.genesis and i < count and ARGV[at + 5] ~= RULES then
+        if letter == 'G' and not log.genesis and i < count and ARGV[at + 5] ~= caller_rules then
             bad('cut: a genesis with other rules ends its batch')
         end
         if letter == 'O' then
@@ -785,6 +833,11 @@ local function check_commands()
                 bad('no such action: ' .. ARGV[at + 5])
             end
             want('S', ARGV[at + 3])
+            if letter == 'A' then
+                for user in gmatch(ARGV[at + 5], '[^,]+') do
+                    want('O', user)
+                end
+            end
         end
         at = at + 3 + shape[1]
     end
@@ -843,17 +896,29 @@ end
 -- Second half: write.
 
 local function write_hash(key, fields, value_of)
-    local args = {}
+    local args, gone = {}, {}
     for field in pairs(fields) do
-        args[#args + 1] = field
-        args[#args + 1] = value_of(field)
+        local value = value_of(field)
+        if value then
+            args[#args + 1] = field
+            args[#args + 1] = value
+        else
+            gone[#gone + 1] = field
+        end
         if #args >= CHUNK then
             call('HSET', key, unpack(args))
             args = {}
         end
+        if #gone >= CHUNK then
+            call('HDEL', key, unpack(gone))
+            gone = {}
+        end
     end
     if #args > 0 then
         call('HSET', key, unpack(args))
+    end
+    if #gone > 0 then
+        call('HDEL', key, unpack(gone))
     end
 end
 
@@ -883,7 +948,11 @@ end
 
 local function write(packed)
     -- First, because Redis refuses it when it is out of memory, and then nothing has changed.
-    call('RPUSH', KEYS[6], concat({prev, to, chain, digits(log.log_time)}, ' ') .. '\n' .. packed)
+    local head = concat({prev, to, chain, digits(log.log_time)}, ' ')
+    if caller_rules ~= '1' then
+        head = head .. ' ' .. caller_rules
+    end
+    call('RPUSH', KEYS[6], head .. '\n' .. packed)
     write_outbox_trim()
     write_hash(KEYS[3], dirty_users, function(user) return format_orders(users[user]) end)
     write_hash(KEYS[2], dirty_items, function(id) return format_item(items[id]) end)

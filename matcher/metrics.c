@@ -55,7 +55,7 @@ static void put_results(struct buf *out, const struct metrics_source *source)
     const char *name = "seckill_matcher_events_total";
 
     stats_put_head(out, name, STATS_COUNTER, "Results of commands applied, by event.");
-    for (size_t i = 0; i <= EVENT_MARK; i++) {
+    for (size_t i = 0; i < EVENT_COUNT; i++) {
         const size_t at = offsetof(struct part_counts, events) + i * sizeof(uint64_t);
 
         stats_put_sample(out, name, (int64_t)sum(source, at), "event=\"%s\"",

@@ -207,7 +207,7 @@ void part_enter_steady(struct part *p, struct part_time now)
     part_note_time(p, p->applied.log_time, now);
     p->tick_at = now.mono_ms;
     p->tick_wait_ms = p->settings->tick_min_ms;
-    if (p->applied.rules != COMMAND_RULES) {
+    if (!command_has_rules(p->applied.rules)) {
         part_stop(p, PART_HALT_RULES, "the state follows rules that this build does not have");
     }
 }
@@ -235,7 +235,7 @@ void part_begin_catching(struct part *p, struct part_time now)
     p->base_prev = oldest->prev;
     p->tail = (struct place){.offset = oldest->prev,
                              .log_time = oldest->log_time,
-                             .rules = COMMAND_RULES,
+                             .rules = oldest->rules,
                              .chain = oldest->chain};
     if (oldest->prev < 0) {
         part_fetch_from_begin(p);

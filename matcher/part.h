@@ -193,7 +193,7 @@ bool part_wants(const struct part *p);
 
 struct part_counts {
     uint64_t batches, records, republished, ticks, mismatches, rechecks, full;
-    uint64_t events[EVENT_MARK + 1];
+    uint64_t events[EVENT_COUNT];
     uint64_t rejected[REASON_COUNT];
     uint64_t malformed;
 };

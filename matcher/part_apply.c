@@ -61,6 +61,7 @@ static bool call_apply(struct part *p, struct part_action *action)
     const struct item *last =
         p->batch == 0 ? NULL : queue_at(&p->queue, p->queue.applied + p->batch - 1);
     const struct script_head head = {
+        .rules = p->applied.rules,
         .genesis = p->genesis,
         .prev = p->applied.offset,
         .to = last == NULL ? p->applied.offset : last->offset,
@@ -157,6 +158,9 @@ static void count_event(struct part_counts *counts, struct slice event)
         break;
     case 'm':
         counts->events[EVENT_MARK]++;
+        break;
+    case 'a':
+        counts->events[EVENT_ARCHIVED]++;
         break;
     case '-':
         counts->events[EVENT_REJECTED]++;
@@ -259,7 +263,7 @@ static bool advance(struct part *p, const struct script_reply *reply)
     p->queue.applied += p->batch;
     p->counts.batches++;
     p->batch = 0;
-    if (p->applied.rules != COMMAND_RULES) {
+    if (!command_has_rules(p->applied.rules)) {
         queue_drop_unapplied(&p->queue);
         part_stop(p, PART_HALT_RULES, "the log went over to rules that this build does not have");
     }

@@ -50,7 +50,7 @@ static bool take_genesis(struct part *p, const struct command *cmd, struct part_
         part_halt(p, PART_HALT_PARTITIONS, "the log was made for another number of partitions");
         return false;
     }
-    if (cmd->rules != COMMAND_RULES) {
+    if (!command_has_rules(cmd->rules)) {
         part_halt(p, PART_HALT_RULES, "the log starts with rules that this build does not have");
         return false;
     }
@@ -60,8 +60,10 @@ static bool take_genesis(struct part *p, const struct command *cmd, struct part_
     }
     memcpy(p->genesis, cmd->other_id.s, IDS_LOG_LEN + 1);
     p->tail.chain = ids_chain_start(command_text(&cmd->other_id));
+    p->tail.rules = cmd->rules;
     if (p->phase == PHASE_STEADY) {
         p->applied.chain = p->tail.chain;
+        p->applied.rules = p->tail.rules;
     }
     return true;
 }
@@ -73,12 +75,18 @@ static struct item *queue_record(struct part *p, const struct part_record *recor
     struct command cmd;
     struct item *item;
 
-    command_parse(&cmd, record->value, p->partition, p->settings->partitions);
+    command_parse(&cmd, record->value, p->tail.rules, p->partition, p->settings->partitions);
     if (p->tail.offset < 0 && !take_genesis(p, &cmd, now)) {
         return NULL;
     }
     item = queue_push(&p->queue);
-    item_keep(item, record->key, record->value, cmd.type == COMMAND_MALFORMED);
+    if (cmd.type == COMMAND_ARCHIVE) {
+        item_keep(item, record->key, cmd.users);
+        cmd.users = item->value;
+    } else {
+        item_keep(item, record->key,
+                  cmd.type == COMMAND_MALFORMED ? record->value : (struct slice){NULL, 0});
+    }
     item->cmd = cmd;
     item->offset = record->offset;
     item->prev = p->tail.offset;

@@ -42,11 +42,9 @@ struct item *queue_push(struct queue *q)
     return item;
 }
 
-void item_keep(struct item *item, struct slice key, struct slice value, bool keeps_value)
+void item_keep(struct item *item, struct slice key, struct slice value)
 {
-    const size_t value_len = !keeps_value                 ? 0
-                             : value.len < ITEM_VALUE_MAX ? value.len
-                                                          : ITEM_VALUE_MAX;
+    const size_t value_len = value.len < ITEM_VALUE_MAX ? value.len : ITEM_VALUE_MAX;
 
     if (key.len > ITEM_KEY_MAX) {
         key.len = ITEM_KEY_MAX;
@@ -56,7 +54,7 @@ void item_keep(struct item *item, struct slice key, struct slice value, bool kee
         memcpy(item->bytes, key.ptr, key.len);
         item->key = (struct slice){item->bytes, key.len};
     }
-    if (keeps_value && value.ptr != NULL) {
+    if (value.ptr != NULL) {
         memcpy(item->bytes + key.len, value.ptr, value_len);
         item->value = (struct slice){item->bytes + key.len, value_len};
     }

@@ -34,7 +34,7 @@ struct item {
     uint64_t hash, chain;
     struct command cmd;
     struct slice key;
-    struct slice value; /* kept only of a malformed record, for the dead letter */
+    struct slice value; /* kept of a malformed record, for the dead letter; an archive's users */
     struct slice outcome;
     bool outcome_acked;
     bool dead_sent, dead_acked; /* of a malformed record */
@@ -55,10 +55,10 @@ struct item *queue_at(const struct queue *q, uint64_t seq);
 struct item *queue_push(struct queue *q);
 
 /*
- * Copies key, and value if it is to be kept: their beginnings, of very large ones.  A record may be as
+ * Copies key and value (ptr NULL: none): their beginnings, of very large ones.  A record may be as
  * large as Kafka lets it; its outcome and its dead letter, which say more, must not be larger.
  */
-void item_keep(struct item *item, struct slice key, struct slice value, bool keeps_value);
+void item_keep(struct item *item, struct slice key, struct slice value);
 void item_tell(struct item *item, struct slice outcome);
 
 /* Frees the item at the front. */

@@ -69,7 +69,7 @@ void script_begin(struct script_words *words, const struct slice *keys, size_t n
 
 void script_put_head(struct script_words *words, const struct script_head *head)
 {
-    put_number(words, COMMAND_RULES);
+    put_number(words, head->rules);
     put_text(words, slice_str(head->genesis));
     put_number(words, head->prev);
     put_hash(words, head->chain_before);
@@ -150,6 +150,7 @@ void script_put_command(struct script_words *words, int64_t offset, int64_t time
     case COMMAND_ARCHIVE:
         put_text(words, command_text(&cmd->other_id));
         put_text(words, command_text(&cmd->item_id));
+        put_text(words, cmd->users);
         break;
     case COMMAND_TICK:
     case COMMAND_MARK:
@@ -259,7 +260,9 @@ bool script_parse_entry(struct slice text, struct script_entry *entry, struct er
     bool ok = take_i64(&head, -1, &entry->prev) && take_i64(&head, 0, &entry->to);
 
     ok = ok && ids_hash_parse(slice_cut(head, ' ', &head), &entry->chain) &&
-         take_i64(&head, 0, &entry->log_time) && head.ptr == NULL && entry->prev < entry->to;
+         take_i64(&head, 0, &entry->log_time) && entry->prev < entry->to;
+    entry->rules = 1; /* not written under these, which were the first */
+    ok = ok && (head.ptr == NULL || (take_i64(&head, 2, &entry->rules) && head.ptr == NULL));
     return ok || err_set(err, ERR_FATAL, "an outbox entry is not one: `%.*s`",
                          (int)(text.len < 100 ? text.len : 100), text.ptr);
 }

@@ -26,6 +26,7 @@ struct script_words {
 
 /* The head of a call of apply.lua: what stands before the commands. */
 struct script_head {
+    int64_t rules;       /* in force before the batch; of the first one, its genesis's */
     const char *genesis; /* borrowed */
     int64_t prev, to;
     uint64_t chain_before, chain_after, hash_after;
@@ -72,8 +73,8 @@ bool script_parse(struct slice text, struct script_reply *reply, struct err *err
 /* One batch in the outbox. */
 struct script_entry {
     int64_t prev, to;
-    uint64_t chain; /* before the batch */
-    int64_t log_time;
+    uint64_t chain; /* before the batch, and so are the next two */
+    int64_t log_time, rules;
     struct slice lines;
 };
 

@@ -285,8 +285,8 @@ static void on_told(uint64_t party, const struct event *event, int64_t offset, v
         return;
     }
     call->waiter = WAITERS_NONE;
-    if (event == NULL) {
-        end_wait(c, call);
+    if (event == NULL || (event->type == EVENT_REFUSED && call->kind == CALLS_SHOW)) {
+        end_wait(c, call); /* an order that is refused has no new state: look at what it has */
         return;
     }
     switch (call->kind) {
@@ -348,7 +348,8 @@ static void on_outcome(const struct outcome *outcome, void *arg)
             continue;
         }
         if (event->type == EVENT_RESERVED || event->type == EVENT_REJECTED ||
-            (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE)) {
+            (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE) ||
+            (event->type == EVENT_REFUSED && event->qty > 0)) {
             inflight_decided(c->inflight, slice_str(event->order_id));
         }
         log_debug("outcome.seen", LOG_STR("order_id", event->order_id),

@@ -171,6 +171,11 @@ void order_on_event(struct calls *c, struct call *call, const struct event *even
     if (event->type == EVENT_DUPLICATE) {
         call->is_replay = true;
     }
+    if (event->type == EVENT_REFUSED) { /* the item is archived: no decision, so no state */
+        call->offset = offset;
+        reply_reason(c, call, event->reason, NULL);
+        return;
+    }
     if (event->type == EVENT_REJECTED) {
         call->offset = offset;
         reply_reason(c, call, event->reason, order_state_name(ORDER_REJECTED));

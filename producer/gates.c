@@ -154,7 +154,8 @@ static enum reason refusal_of(const struct item *it, const struct gates_question
     if (!it->exists) {
         return is_learned ? REASON_UNKNOWN_ITEM : REASON_COUNT;
     }
-    if (e->state == 'c' || (e->closes_at != 0 && q->log_time_ms >= e->closes_at)) {
+    if (e->state == 'c' || e->state == 'a' ||
+        (e->closes_at != 0 && q->log_time_ms >= e->closes_at)) {
         return is_learned ? REASON_CLOSED : REASON_COUNT;
     }
     if (q->log_time_ms < e->opens_at) {

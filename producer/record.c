@@ -150,8 +150,9 @@ static bool put_payments(MYSQL *my, const struct job *job, struct buf *out)
 
 static enum record_result read_order(MYSQL *my, struct job *job)
 {
-    MYSQL_RES *result = query(
-        my, "SELECT item_id, qty, state, reason, due, decided_offset FROM orders", job, "LIMIT 1");
+    MYSQL_RES *result =
+        query(my, "SELECT item_id, qty, state, reason, due, decided_offset FROM orders", job,
+              "ORDER BY decided_offset DESC LIMIT 1");
     MYSQL_ROW row;
     struct buf out;
     enum record_result answer = RECORD_UNANSWERED;

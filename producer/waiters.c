@@ -234,7 +234,8 @@ static bool answers(const struct event *event, int64_t offset, struct slot *s)
         return event->type == EVENT_RESERVED || event->type == EVENT_REJECTED ||
                event->type == EVENT_PAID || event->type == EVENT_CANCELLED ||
                event->type == EVENT_EXPIRED ||
-               (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE);
+               (event->type == EVENT_DUPLICATE && event->state != ORDER_NONE) ||
+               (event->type == EVENT_REFUSED && event->qty > 0);
     case WAITERS_PAYMENT:
         return (event->type == EVENT_PAID || event->type == EVENT_REFUND_DUE ||
                 (event->type == EVENT_DUPLICATE && event->payment != 0)) &&

@@ -53,6 +53,16 @@ static struct {
     {"refused below_committed", 0},
     {"refused bad_operation", 0},
     {"refused malformed", 0},
+    {"an order of an archived item refused", 0},
+    {"archived, naming none", 0},
+    {"archived, forgetting none", 0},
+    {"archived, forgetting orders", 0},
+    {"archived, of expired holds", 0},
+    {"archived once more", 0},
+    {"refused archive under rules 1", 0},
+    {"refused archive of no item", 0},
+    {"refused archive of an open item", 0},
+    {"refused archive under holds", 0},
     {"stock", 0},
     {"genesis", 0},
     {"rules", 0},
@@ -156,6 +166,8 @@ static void hit_event(struct slice event)
     case 's':
         coverage_hit("stock");
         break;
+    case 'a':
+        break; /* told apart by hit_archive() */
     case 'g':
         coverage_hit("genesis");
         break;
@@ -214,6 +226,46 @@ static void hit_unlisted(const struct command *cmd, struct slice payments)
     }
 }
 
+/* What became of an archive; fold is the state after it. */
+static void hit_archive(const struct fold *fold, struct slice line, struct slice last)
+{
+    const struct command *cmd = fold_last_command(fold);
+    struct item_entry item;
+    struct fold_log log;
+    struct buf value;
+
+    fold_log(fold, &log);
+    buf_init(&value, FOLD_VALUE_MAX);
+    if (last.ptr[0] == 'o') {
+        coverage_hit("duplicate operation");
+    } else if (slice_eq(last, SLICE_LIT("x 7"))) {
+        coverage_hit("refused archive of no item");
+    } else if (last.ptr[0] == 'x' && log.rules == 1) {
+        coverage_hit("refused archive under rules 1");
+    } else if (last.ptr[0] == 'x') {
+        const bool is_known = fold_item(fold, command_text(&cmd->item_id), &value) &&
+                              item_entry_parse(buf_slice(&value), &item);
+
+        coverage_hit(is_known && item.state == 'c' ? "refused archive under holds"
+                                                   : "refused archive of an open item");
+    } else {
+        if (cmd->users.ptr == NULL) {
+            coverage_hit("archived, naming none");
+        } else if (slice_eq(nth_word(last, 1), SLICE_LIT("0"))) {
+            coverage_hit("archived, forgetting none");
+        } else {
+            coverage_hit("archived, forgetting orders");
+        }
+        if (line.ptr[0] == 'e') {
+            coverage_hit("archived, of expired holds");
+        }
+        if (log.archived > 1) {
+            coverage_hit("archived once more");
+        }
+    }
+    buf_fini(&value);
+}
+
 static void hit_bounds(const struct fold *fold, struct slice last)
 {
     const struct command *cmd = fold_last_command(fold);
@@ -223,7 +275,9 @@ static void hit_bounds(const struct fold *fold, struct slice last)
 
     fold_log(fold, &log);
     buf_init(&value, FOLD_VALUE_MAX);
-    if (cmd->type == COMMAND_ORDER && slice_starts(last, SLICE_LIT("-2 "))) {
+    if (cmd->type == COMMAND_ORDER && last.ptr[0] == 'x') {
+        coverage_hit("an order of an archived item refused");
+    } else if (cmd->type == COMMAND_ORDER && slice_starts(last, SLICE_LIT("-2 "))) {
         if (find_payments(fold, cmd, &value, &payments) == 64 && payments.len == 0) {
             coverage_hit("a user's 65th order");
         }
@@ -268,7 +322,9 @@ void coverage_line(const struct fold *fold, struct slice line)
     if (expired > 64) {
         coverage_hit(cmd->type == COMMAND_PAY ? "lapsed hold paid" : "lapsed hold cancelled");
     }
-    if (last.len > 0) {
+    if (cmd->type == COMMAND_ARCHIVE) {
+        hit_archive(fold, line, last);
+    } else if (last.len > 0) {
         hit_bounds(fold, last);
     }
 }

@@ -32,6 +32,7 @@ struct plan {
     int aims;         /* percent of records that are timed at a hold's end */
     int jump_records; /* usual distance of two jumps far ahead */
     int weights[KIND_COUNT];
+    int users_max; /* named by one archive */
 };
 
 static const int64_t usual_holds[] = {1, 7, 20, 50, 200, 1000, 604800000};
@@ -58,8 +59,9 @@ static const struct plan plans[THEME_COUNT] =
                                      [COMMAND_PAY] = 20,
                                      [COMMAND_CANCEL] = 10,
                                      [COMMAND_TICK] = 3,
-                                     [COMMAND_ARCHIVE] = 1,
-                                     [COMMAND_MALFORMED] = 3}},
+                                     [COMMAND_ARCHIVE] = 10,
+                                     [COMMAND_MALFORMED] = 3},
+                         .users_max = 3},
         [THEME_MEMORY] = {.users = 2,
                           .items = 2,
                           .orders = 400,
@@ -79,7 +81,9 @@ static const struct plan plans[THEME_COUNT] =
                                       [COMMAND_PAY] = 20,
                                       [COMMAND_CANCEL] = 12,
                                       [COMMAND_TICK] = 1,
-                                      [COMMAND_MALFORMED] = 1}},
+                                      [COMMAND_ARCHIVE] = 3,
+                                      [COMMAND_MALFORMED] = 1},
+                          .users_max = 2},
         [THEME_CROWD] = {.users = 400,
                          .items = 2,
                          .orders = 100000,
@@ -99,7 +103,9 @@ static const struct plan plans[THEME_COUNT] =
                               [COMMAND_ORDER] = 90,
                               [COMMAND_PAY] = 12,
                               [COMMAND_CANCEL] = 8,
-                              [COMMAND_TICK] = 1}},
+                              [COMMAND_ARCHIVE] = 1,
+                              [COMMAND_TICK] = 1},
+                         .users_max = 64},
         [THEME_HOLDS] = {.users = 20,
                          .items = 6,
                          .orders = 3000,
@@ -118,7 +124,9 @@ static const struct plan plans[THEME_COUNT] =
                                      [COMMAND_ORDER] = 60,
                                      [COMMAND_PAY] = 10,
                                      [COMMAND_CANCEL] = 5,
-                                     [COMMAND_TICK] = 3}},
+                                     [COMMAND_ARCHIVE] = 4,
+                                     [COMMAND_TICK] = 3},
+                         .users_max = 20},
         [THEME_PAYMENTS] = {.users = 2,
                             .items = 2,
                             .orders = 12,
@@ -138,7 +146,9 @@ static const struct plan plans[THEME_COUNT] =
                                         [COMMAND_PAY] = 50,
                                         [COMMAND_CANCEL] = 6,
                                         [COMMAND_TICK] = 2,
-                                        [COMMAND_MALFORMED] = 1}},
+                                        [COMMAND_ARCHIVE] = 3,
+                                        [COMMAND_MALFORMED] = 1},
+                            .users_max = 2},
 };
 
 struct generator {
@@ -150,6 +160,7 @@ struct generator {
     struct command_text users[NAMES_MAX], items[NAMES_MAX];
     struct record earlier[EARLIER_MAX]; /* owned copies */
     size_t n_earlier;
+    char named[COMMAND_VALUE_MAX];     /* an archive's users */
     int rush;                          /* records to come at the same time, which pay and cancel */
     struct command target;             /* names an order that has just lapsed */
     struct command placed[PLACED_MAX]; /* the last orders sent, to pay, cancel and repeat */
@@ -427,16 +438,16 @@ static enum command_action action_of(struct generator *g)
 {
     const int64_t dice = random_below(&g->random, 100);
 
-    if (dice < 44) {
+    if (dice < 40) {
         return COMMAND_OPEN;
     }
-    if (dice < 75) {
+    if (dice < 70) {
         return COMMAND_CHANGE;
     }
-    if (dice < 84) {
+    if (dice < 79) {
         return COMMAND_PAUSE;
     }
-    return dice < 98 ? COMMAND_RESUME : COMMAND_CLOSE;
+    return dice < 93 ? COMMAND_RESUME : COMMAND_CLOSE;
 }
 
 static enum command_type type_of(struct generator *g)
@@ -453,6 +464,51 @@ static enum command_type type_of(struct generator *g)
         dice -= g->plan.weights[type++];
     }
     return (enum command_type)type;
+}
+
+/* Finds an item that is closed, at random. */
+struct closed {
+    struct random *random;
+    int64_t seen;
+    struct command_text *item_id;
+};
+
+static bool find_closed(struct slice field, struct slice value, void *arg)
+{
+    struct closed *closed = arg;
+    struct item_entry item;
+
+    if (item_entry_parse(value, &item) && (item.state == 'c' || item.state == 'a') &&
+        random_below(closed->random, ++closed->seen) == 0) {
+        const bool fits = command_set_text(closed->item_id, field);
+
+        assert(fits);
+    }
+    return true;
+}
+
+/* Mostly of a closed item; some users, or none. */
+static void fill_archive(struct generator *g, const struct fold *fold, struct command *cmd)
+{
+    struct random *r = &g->random;
+    struct closed closed = {.random = r, .item_id = &cmd->item_id};
+    const int64_t n = random_chance(r, 20) ? 0 : random_between(r, 1, g->plan.users_max);
+    struct buf named;
+
+    cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
+    if (random_chance(r, 90)) {
+        fold_each(fold, FOLD_ITEMS, find_closed, &closed);
+    }
+    buf_init_fixed(&named, g->named, 3600); /* what is too much for a record is not named */
+    for (int64_t i = 0; i < n; i++) {
+        const struct command_text user = pick(g, g->users, g->plan.users + random_chance(r, 3));
+
+        if (named.len + user.len + 1 < 3600) {
+            buf_puts(&named, i > 0 ? "," : "");
+            buf_put_slice(&named, command_text(&user));
+            cmd->users = buf_slice(&named);
+        }
+    }
 }
 
 /* One well-formed command; an order, pay or cancel often names an order that there is. */
@@ -482,7 +538,7 @@ static void fill_command(struct generator *g, const struct fold *fold, struct co
         cmd->qty = random_chance(r, 5) ? COMMAND_TOTAL_MAX : random_between(r, 1, 5);
         break;
     case COMMAND_ARCHIVE:
-        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
+        fill_archive(g, fold, cmd);
         break;
     case COMMAND_ORDER:
         set_order(g, cmd);
@@ -503,7 +559,7 @@ static void fill_command(struct generator *g, const struct fold *fold, struct co
     case COMMAND_GENESIS:
         cmd->other_id = text_of("00112233445566778899aabbccddeeff");
         cmd->partitions = g->partitions;
-        cmd->rules = 1;
+        cmd->rules = random_between(r, 1, COMMAND_RULES + 1);
         break;
     default:
         break;
@@ -529,7 +585,7 @@ static void set_command(struct generator *g, struct record *rec, const struct co
     assert(len > 0);
     if (cmd->type == COMMAND_PAY || cmd->type == COMMAND_CANCEL) {
         key = slice_str(cmd->order_id);
-    } else if (cmd->type >= COMMAND_SALE && cmd->type <= COMMAND_ORDER) {
+    } else if (cmd->item_id.len > 0 && cmd->type != COMMAND_TICK) {
         key = command_text(&cmd->item_id);
     }
     set_raw(g, rec, key, (struct slice){value, len});
@@ -586,7 +642,9 @@ static void set_malformed(struct generator *g, const struct fold *fold, struct r
 
 static void set_genesis(struct generator *g, struct record *rec)
 {
-    struct command cmd = {.type = COMMAND_GENESIS, .partitions = g->partitions, .rules = 1};
+    struct command cmd = {.type = COMMAND_GENESIS,
+                          .partitions = g->partitions,
+                          .rules = random_chance(&g->random, 80) ? COMMAND_RULES : 1};
     const uint64_t words[2] = {random_u64(&g->random), random_u64(&g->random)};
     char log_id[IDS_LOG_LEN + 1];
 

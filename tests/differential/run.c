@@ -21,7 +21,7 @@ enum {
     WIDE_ITEMS = 4100,   /* a few more than may be */
     SMALL_STATE = 300,   /* orders; below it the whole state is compared after every batch */
     PLENTY = 1000000000, /* a bound that is never reached */
-    RULES_TO_COME = 2,
+    RULES_TO_COME = COMMAND_RULES + 1,
 };
 
 /* A record and what became of it. */
@@ -32,6 +32,7 @@ struct step {
     uint64_t chain; /* after it */
     uint64_t hash;
     int64_t log_time; /* after it */
+    int64_t rules;    /* after it */
 };
 
 struct run {
@@ -99,6 +100,7 @@ static void add_record(struct run *run, struct record *record)
     step->chain = log.chain;
     step->hash = log.last_hash;
     step->log_time = log.log_time;
+    step->rules = log.rules;
     call_add(&run->call, record->raw.offset, record->raw.timestamp, fold_last_command(run->fold));
 }
 
@@ -110,11 +112,12 @@ static void set_head(struct call *call, const struct fold_log *before, const str
     struct fold_log from = *before;
 
     if (before->watermark < 0 && first != NULL) {
-        command_parse(&genesis, first->record.raw.value, 0, 1);
+        command_parse(&genesis, first->record.raw.value, COMMAND_RULES, 0, 1);
         memcpy(from.genesis, genesis.other_id.s, sizeof(from.genesis));
         from.chain = ids_chain_start(command_text(&genesis.other_id));
+        from.rules = genesis.rules;
     }
-    call_set_i64(call, CALL_RULES, COMMAND_RULES);
+    call_set_i64(call, CALL_RULES, from.rules);
     call_set(call, CALL_GENESIS, from.genesis);
     call_set_i64(call, CALL_PREV, from.watermark);
     call_set_hash(call, CALL_CHAIN, from.chain);
@@ -185,8 +188,12 @@ static void check_ok(struct run *run, struct outbox *outbox, const struct place 
                                    ? strtoull(run->call.head[CALL_CHAIN], NULL, 16)
                                    : place->log.chain);
         buf_init(&entry, 2 * (size_t)CALL_BYTES_MAX);
-        buf_printf(&entry, "%" PRId64 " %" PRId64 " %s %" PRId64 "\n", place->log.watermark,
+        buf_printf(&entry, "%" PRId64 " %" PRId64 " %s %" PRId64, place->log.watermark,
                    last->record.raw.offset, chain, place->log.log_time);
+        if (strcmp(run->call.head[CALL_RULES], "1") != 0) {
+            buf_printf(&entry, " %s", run->call.head[CALL_RULES]);
+        }
+        buf_putc(&entry, '\n');
         buf_put_slice(&entry, buf_slice(&want));
         outbox_add(outbox, place->log.watermark, last->record.raw.offset, buf_slice(&entry));
         buf_fini(&entry);
@@ -300,7 +307,7 @@ static void spoil_start(struct run *run, const struct place *place)
     expect_bad(run, &call);
 
     call_clear(&call);
-    command_parse(&cmd, first->record.raw.value, 0, 1);
+    command_parse(&cmd, first->record.raw.value, COMMAND_RULES, 0, 1);
     cmd.rules = RULES_TO_COME;
     call_add(&call, offset, 0, &cmd);
     cmd.type = COMMAND_TICK;
@@ -310,10 +317,11 @@ static void spoil_start(struct run *run, const struct place *place)
 
     call_clear(&call);
     cmd.type = COMMAND_GENESIS;
-    cmd.rules = COMMAND_RULES;
     cmd.other_id.s[0] = cmd.other_id.s[0] == 'a' ? 'b' : 'a';
     call_add(&call, offset, 0, &cmd);
     call_set_i64(&call, CALL_TO, offset);
+    expect_bad(run, &call);
+    call_set_i64(&call, CALL_RULES, RULES_TO_COME);
     expect_bad(run, &call);
     call_fini(&call);
 }
@@ -390,7 +398,7 @@ static void spoil_rules(struct run *run, const struct place *place)
         call_set_i64(&run->call, CALL_RULES, place->log.rules + 1);
         expect_refusal(run, &run->call, want);
         coverage_hit("reply rules");
-        call_set_i64(&run->call, CALL_RULES, COMMAND_RULES);
+        call_set_i64(&run->call, CALL_RULES, place->log.rules);
     }
 }
 
@@ -620,7 +628,7 @@ static void finish_batch(struct run *run, const struct place *place)
             fail(run, "the states differ");
         }
     }
-    if (log.rules == COMMAND_RULES && random_chance(&run->random, 10)) {
+    if (command_has_rules(log.rules) && random_chance(&run->random, 10)) {
         ask_again(run);
     }
 }
@@ -648,7 +656,8 @@ static void play_batch(struct run *run)
             add_record(run, &record);
         }
         if (random_chance(&run->random, 2)) {
-            generator_rules(run->generator, COMMAND_RULES, &record);
+            generator_rules(run->generator, random_between(&run->random, 1, COMMAND_RULES),
+                            &record);
             add_record(run, &record);
         }
     }
@@ -680,6 +689,7 @@ static void play_rules(struct run *run)
     struct place place;
     struct record record;
     struct err err;
+    char want[40];
 
     begin_batch(run, &place);
     generator_rules(run->generator, RULES_TO_COME, &record);
@@ -694,7 +704,10 @@ static void play_rules(struct run *run)
     record_free(&record);
     set_head(&run->call, &place.log, NULL, NULL);
     compare_snapshot(&run->script, &run->before);
-    expect_refusal(run, &run->call, "rules 2");
+    (void)snprintf(want, sizeof(want), "rules %d", RULES_TO_COME);
+    expect_refusal(run, &run->call, want); /* also of one who says he has them */
+    call_set_i64(&run->call, CALL_RULES, COMMAND_RULES);
+    expect_refusal(run, &run->call, want);
     coverage_hit("reply rules");
 }
 
@@ -721,8 +734,9 @@ static void play_again(struct run *run, const char *prefix)
             if (step->record.kind == RECORD_MARK && n > 0) {
                 break;
             }
-            command_parse(&cmd, step->record.raw.value, generator_partition(run->generator),
-                          generator_partitions(run->generator));
+            command_parse(
+                &cmd, step->record.raw.value, i == 0 ? COMMAND_RULES : run->steps[i - 1].rules,
+                generator_partition(run->generator), generator_partitions(run->generator));
             call_add(&run->call, step->record.raw.offset, step->record.raw.timestamp, &cmd);
             i++;
             n++;
@@ -739,6 +753,7 @@ static void play_again(struct run *run, const char *prefix)
         place.log.watermark = run->steps[i - 1].record.raw.offset;
         place.log.chain = run->steps[i - 1].chain;
         place.log.log_time = run->steps[i - 1].log_time;
+        place.log.rules = run->steps[i - 1].rules;
     }
     if (!compare_state(&script, run->fold, &outbox, run->next_due)) {
         fail(run, "cut differently, the state differs");

@@ -153,6 +153,7 @@ void call_add(struct call *call, int64_t offset, int64_t timestamp, const struct
     case COMMAND_ARCHIVE:
         call_arg(call, command_text(&cmd->other_id));
         call_arg(call, command_text(&cmd->item_id));
+        call_arg(call, cmd->users);
         break;
     case COMMAND_TICK:
     case COMMAND_MARK:

@@ -28,6 +28,7 @@ static const char *const commands[] = {
     "{\"type\":\"tick\"}",
     "{\"type\":\"mark\",\"run_id\":\"run1\"}",
     "{\"type\":\"archive\",\"op_id\":\"op3\",\"item_id\":\"a@3\"}",
+    "{\"type\":\"archive\",\"op_id\":\"op3\",\"item_id\":\"a@3\",\"users\":\"u,v\"}",
     "{\"type\":\"nothing\"}",
 };
 
@@ -43,6 +44,8 @@ static void assert_same(const struct outcome *a, const struct outcome *b)
         const struct event *y = &b->events[i];
 
         assert(x->n_items == y->n_items);
+        assert((x->users == NULL) == (y->users == NULL));
+        assert(x->users == NULL || strcmp(x->users, y->users) == 0);
         for (size_t k = 0; k < x->n_items; k++) {
             assert(strcmp(x->items[k].item_id.s, y->items[k].item_id.s) == 0);
             assert(x->items[k].total == y->items[k].total);
@@ -85,7 +88,7 @@ static void tell(const char *json, struct slice line)
     struct buf out;
     struct err err = {.text = ""};
 
-    command_parse(&cmd, slice_str(json), 3, 4);
+    command_parse(&cmd, slice_str(json), COMMAND_RULES, 3, 4);
     buf_init(&out, 1 << 20);
     if (outcome_format(&out, &head, &cmd, line, &err)) {
         const bool readable = read_twice(buf_slice(&out));

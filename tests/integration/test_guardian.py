@@ -54,8 +54,8 @@ def test_migrate_is_idempotent(world):
     assert "seckill-guardian migrate" in world.guardians[0].log.read_text()
     runs = [world.command("migrate") for _ in range(2)]
     assert [r.returncode for r in runs] == [0, 0]
-    assert "applied=1" in runs[0].stderr and "applied=0" in runs[1].stderr
-    assert world.rows("SELECT version, name FROM schema_version") == ((1, b"0001_init"),)
+    assert "applied=2" in runs[0].stderr and "applied=0" in runs[1].stderr
+    assert world.rows("SELECT version, name FROM schema_version") == ((1, b"0001_init"), (2, b"0002_archive"))
 
 
 def test_migrate_side_by_side(world):
@@ -68,7 +68,7 @@ def test_migrate_side_by_side(world):
     for t in threads:
         t.join()
     assert codes == [0, 0, 0, 0]
-    assert len(world.rows("SELECT version FROM schema_version")) == 1
+    assert len(world.rows("SELECT version FROM schema_version")) == 2
 
 
 def test_a_half_applied_migration_is_finished(world):
@@ -490,7 +490,7 @@ def test_another_history_halts(told):
 
 def test_unknown_rules_halt(told):
     v = told.values[0]
-    told.fill(0, v[:30] + [v[30].replace(b'"rules":1', b'"rules":2')])
+    told.fill(0, v[:30] + [v[30].replace(b'"rules":1', b'"rules":3')])
     g = told.reader()
     wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
     assert "rules" in g.lines("partition.halted")[0]

@@ -488,7 +488,7 @@ def test_unknown_rules_halt_after_the_command(world):
     w = world
     open_all(w)
     for p in range(w.partitions):
-        w.put(p, {"type": "rules", "rules": 2}, {"type": "tick"})
+        w.put(p, {"type": "rules", "rules": 3}, {"type": "tick"})
     m = w.matcher()
     assert m.wait(40) == HALTED
     assert [w.position(p) for p in range(2)] == [2, 2]

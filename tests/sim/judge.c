@@ -278,6 +278,7 @@ static void judge_event(const struct trial *t, const struct event *e)
         break;
     case EVENT_GENESIS:
     case EVENT_RULES:
+    case EVENT_ARCHIVED: /* nobody archives here */
         break;
     }
 }

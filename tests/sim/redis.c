@@ -167,7 +167,8 @@ void redis_play_position(struct world *w, struct shard *s, const struct redis *r
         buf_printf(out, "%" PRId64 " %" PRId64 " ", b->prev == NULL ? -1 : b->prev->offset,
                    b->to->offset);
         put_hash(out, chain_before(b));
-        buf_printf(out, " %" PRId64 "\n", b->prev == NULL ? 0 : b->prev->log_time);
+        buf_printf(out, " %" PRId64 " %" PRId64 "\n", b->prev == NULL ? 0 : b->prev->log_time,
+                   b->prev == NULL ? COMMAND_RULES : b->prev->rules);
         put_lines(b->prev, b->to, out);
         buf_putc(out, 0);
     }

@@ -336,8 +336,11 @@ static void other_rules_are_the_end(void **state)
     assert_string_equal(tick(w), "");
     cmd.rules = 2;
     assert_string_equal(apply(w, &cmd), "v");
+    assert_string_equal(tick(w), "");
+    cmd.rules = 3;
+    assert_string_equal(apply(w, &cmd), "v");
     fold_log(w->fold, &log);
-    assert_int_equal(log.rules, 2);
+    assert_int_equal(log.rules, 3);
     assert_false(fold_apply(w->fold, &rec, NULL, &err));
     assert_int_equal(err.kind, ERR_FATAL);
 }

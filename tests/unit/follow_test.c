@@ -299,6 +299,22 @@ static void halts_when_rules_change_without_a_command(void **state)
 static void applies_the_change_of_rules_and_halts_after_it(void **state)
 {
     struct follow f = at_nine();
+    struct event e = {.type = EVENT_RULES, .rules = 3};
+    struct outcome o = outcome_of(10);
+    struct outcome next = outcome_of(11);
+
+    (void)state;
+    o.rules = 3;
+    o.events = &e;
+    o.n_events = 1;
+    assert_int_equal(give(&f, o, 20), FOLLOW_APPLY);
+    next.rules = 3;
+    halts(&f, next);
+}
+
+static void goes_on_under_other_rules_that_it_has(void **state)
+{
+    struct follow f = at_nine();
     struct event e = {.type = EVENT_RULES, .rules = 2};
     struct outcome o = outcome_of(10);
     struct outcome next = outcome_of(11);
@@ -309,7 +325,7 @@ static void applies_the_change_of_rules_and_halts_after_it(void **state)
     o.n_events = 1;
     assert_int_equal(give(&f, o, 20), FOLLOW_APPLY);
     next.rules = 2;
-    halts(&f, next);
+    assert_int_equal(give(&f, next, 21), FOLLOW_APPLY);
 }
 
 static void does_not_start_on_rules_it_lacks(void **state)
@@ -318,7 +334,7 @@ static void does_not_start_on_rules_it_lacks(void **state)
     struct progress nine = progress_of(9, 19);
 
     (void)state;
-    nine.rules = 2;
+    nine.rules = 3;
     follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
     assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_HALT);
 }
@@ -521,6 +537,7 @@ int main(void)
         cmocka_unit_test(halts_when_log_time_goes_back),
         cmocka_unit_test(halts_when_rules_change_without_a_command),
         cmocka_unit_test(applies_the_change_of_rules_and_halts_after_it),
+        cmocka_unit_test(goes_on_under_other_rules_that_it_has),
         cmocka_unit_test(does_not_start_on_rules_it_lacks),
         cmocka_unit_test(passes_over_what_is_no_outcome_of_its_partition),
         cmocka_unit_test(starts_over_after_a_reset),

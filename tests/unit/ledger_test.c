@@ -290,7 +290,7 @@ static void a_forgotten_rejection_may_be_decided_once_more(void **state)
     assert_true(add(f, RESERVED(UNKEYED, "ann", "1")));
     sql = written(f);
     has(sql, "'H',0,1,9000,11,11,");
-    has(sql, "remembered = IF(remembered = 0, VALUES(remembered), 2)");
+    has(sql, "remembered = IF(remembered = 0, VALUES(remembered), 3)");
 }
 
 static void a_remembered_rejection_is_decided_for_ever(void **state)
@@ -419,7 +419,7 @@ static void a_mark_stands_alone(void **state)
                              "\"held\":3,\"sold\":2}]";
 
     assert_true(add(f, "%s", mark_event));
-    assert_true(ledger_is_mark(&f->outcome));
+    assert_true(ledger_is_alone(&f->outcome));
     assert_false(add(f, "%s", ""));
     mark = ledger_mark(f->ledger);
     assert_non_null(mark);

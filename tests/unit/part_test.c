@@ -1430,7 +1430,7 @@ static void test_unknown_rules(void **state)
     int64_t end;
 
     begin(w, 2);
-    append(w, "{\"type\":\"rules\",\"rules\":2}");
+    append(w, "{\"type\":\"rules\",\"rules\":3}");
     end = log_end(w);
     append_order(w, 1);
     pass(w, 3000);

@@ -22,7 +22,7 @@ static void assert_word(const struct script_words *words, size_t at, const char 
 static const char *const expected[] = {
     "k1",
     "k2",
-    "1",
+    "2",
     "0123",
     "-1",
     "000000000000000a",
@@ -65,7 +65,8 @@ static const char *const expected[] = {
 static void test_words_of_a_batch(void **state)
 {
     const struct slice keys[] = {SLICE_LIT("k1"), SLICE_LIT("k2")};
-    const struct script_head head = {.genesis = "0123",
+    const struct script_head head = {.rules = 2,
+                                     .genesis = "0123",
                                      .prev = -1,
                                      .to = 7,
                                      .chain_before = 10,
