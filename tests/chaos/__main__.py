@@ -4,11 +4,12 @@
     make soak HOURS=8 [SEED=1] [ROW="the rows to mix"]
 
 A run is made from its seed: which daemon, when, how long.  What the machine adds to that is its own.
-The table goes to stdout; build/chaos/report.json has it too, one object per row.
+The table goes to stdout; build/chaos/report.json has the last run of each row.
 """
 
 import argparse
 import json
+import signal
 import sys
 import time
 import traceback
@@ -91,8 +92,15 @@ HEAD = ("row", "seed", "faults", "orders", "missing", "double", "foreign", "seco
 
 def show(verdict):
     print("ROW", *(str(verdict[name]) for name in HEAD), flush=True)
-    for words in verdict.pop("why", []):
+    for words in verdict["why"]:
         print("    " + words.replace("\n", "\n    "), flush=True)
+
+
+def report(verdict):
+    """Into build/chaos/report.json, in the place of what the row's last run said."""
+    path = DIR / "report.json"
+    rest = [v for v in json.loads(path.read_text()) if v["row"] != verdict["row"]] if path.exists() else []
+    path.write_text(json.dumps([*rest, {name: verdict[name] for name in HEAD}], indent=1) + "\n")
 
 
 def parse():
@@ -122,12 +130,13 @@ def main():
             print(f"{r.id:5} {r.title}")
         return 0
     DIR.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     verdicts = []
     print("ROW", *HEAD[1:], flush=True)
     for verdict in soak(chosen, options) if options.hours else (run_row(r, options) for r in chosen):
         show(verdict)
+        report(verdict)
         verdicts.append(verdict)
-        (DIR / "report.json").write_text(json.dumps(verdicts, indent=1) + "\n")
     failed = [v["row"] for v in verdicts if v["result"] != "PASS"]
     print(f"{len(verdicts)} runs, {sum(v['orders'] for v in verdicts)} orders, failed: {' '.join(failed) or 'none'}")
     return 1 if failed else 0

@@ -63,30 +63,40 @@ class Findings:
 # ---------------------------------------------------------------------------- reading
 
 
-def read_topic(brokers, topic, partition):
-    """[(offset, value)] up to the end as it is now."""
-    consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": brokers, "group.id": "judge", "enable.auto.commit": False}
-    )
-    found = []
-    try:
-        where = confluent_kafka.TopicPartition(topic, partition)
-        begin, end = consumer.get_watermark_offsets(where, timeout=30)
-        consumer.assign([confluent_kafka.TopicPartition(topic, partition, begin)])
-        deadline = time.monotonic() + 120
-        at = begin
-        while at < end:
+class Log:
+    """Both topics, by one consumer that belongs to no group."""
+
+    def __init__(self, brokers, partitions):
+        self.partitions = partitions
+        self.consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": brokers, "group.id": "judge", "enable.auto.commit": False}
+        )
+
+    def ends(self, topic):
+        return [
+            self.consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=30)[1]
+            for p in range(self.partitions)
+        ]
+
+    def read(self, topic, seconds=240):
+        """[(offset, value)] of each partition up to its end as it is now."""
+        ends = self.ends(topic)
+        found = [[] for _ in ends]
+        missing = {p for p, end in enumerate(ends) if end > 0}
+        self.consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in missing])
+        deadline = time.monotonic() + seconds
+        while missing:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic} [{partition}] cannot be read past {at} of {end}")
-            for message in consumer.consume(5000, 0.2):
-                if message.error():
+                raise TimeoutError(f"{topic} cannot be read to {ends}: {[len(f) for f in found]} records")
+            for message in self.consumer.consume(5000, 0.2):
+                p = message.partition()
+                if message.error() or message.offset() >= ends[p]:
                     continue
-                at = message.offset() + 1
-                if message.offset() < end:
-                    found.append((message.offset(), message.value()))
-    finally:
-        consumer.close()
-    return found
+                found[p].append((message.offset(), message.value()))
+                if message.offset() == ends[p] - 1:
+                    missing.discard(p)
+        self.consumer.unassign()
+        return found
 
 
 def read_mysql(env):
@@ -286,8 +296,8 @@ def is_malformed(outcome):
 # ---------------------------------------------------------------------------- comparing
 
 
-def compare(name, found, wanted, findings, kinds=("orders", "items", "payments")):
-    for kind in kinds:
+def compare(name, found, wanted, findings):
+    for kind in ("orders", "items", "payments"):
         for key in wanted[kind].keys() - found[kind].keys():
             findings.add("missing", f"{name} lacks {kind} {key}: {wanted[kind][key]}")
         for key in found[kind].keys() - wanted[kind].keys():
@@ -367,23 +377,14 @@ def positions(env, client, prefix, partitions):
     return [(applied[p], recorded.get(p, -1)) for p in range(partitions)]
 
 
-def log_ends(brokers, partitions):
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": brokers, "group.id": "judge"})
-    try:
-        topic = confluent_kafka.TopicPartition
-        return [consumer.get_watermark_offsets(topic("seckill.orders", p), timeout=30)[1] for p in range(partitions)]
-    finally:
-        consumer.close()
-
-
-def await_end(env, client, prefix, partitions, seconds, findings):
+def await_end(env, log, client, prefix, seconds, findings):
     """Everything converges: Redis and MySQL come to the log's end as it was at the beginning."""
     deadline = time.monotonic() + seconds
     ends, seen = None, None
     while time.monotonic() < deadline:
         try:
-            ends = ends or log_ends(env["KAFKA_BROKERS"], partitions)
-            seen = positions(env, client, prefix, partitions)
+            ends = ends or log.ends("seckill.orders")
+            seen = positions(env, client, prefix, log.partitions)
             if all(min(at) >= end - 1 for at, end in zip(seen, ends)):
                 return True
         except Exception as e:  # a server that is not back yet  pylint: disable=broad-exception-caught
@@ -406,38 +407,36 @@ def verify(env, findings):
     findings.fail(f"verify: exit {done.returncode}: {done.stdout[:2000]} {done.stderr[-2000:]}")
 
 
-def read_outcomes(env, partition, upto, seconds=30):
-    """The topic of outcomes to its end, which soon has what Redis and MySQL already know."""
+def read_outcomes(log, upto, seconds=30):
+    """The topic of outcomes to its ends, which soon has what Redis and MySQL already know."""
     deadline = time.monotonic() + seconds
     while True:
-        found = read_topic(env["KAFKA_BROKERS"], "seckill.outcomes", partition)
-        if time.monotonic() > deadline or any(json.loads(v)["offset"] >= upto for _, v in found[-1000:]):
+        found = log.read("seckill.outcomes")
+        last = [max((json.loads(v)["offset"] for _, v in part[-1000:]), default=-1) for part in found]
+        if time.monotonic() > deadline or all(has >= wanted for has, wanted in zip(last, upto)):
             return found
 
 
 def judge(args, env, findings):
     """The number of orders in the log."""
-    partitions = int(env.get("SECKILL_PARTITIONS", "4"))
+    log = Log(env["KAFKA_BROKERS"], int(env.get("SECKILL_PARTITIONS", "4")))
     prefix = env.get("SECKILL_KEY_PREFIX", "seckill")
     client = redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]), decode_responses=True, socket_timeout=30)
-    if not await_end(env, client, prefix, partitions, args.within, findings):
+    if not await_end(env, log, client, prefix, args.within, findings):
         return 0
     verify(env, findings)
     recorded = read_mysql(env)
+    live = [read_redis(client, prefix, p) for p in range(log.partitions)]
+    stops = [(state["position"], recorded["position"].get(p, -1)) for p, state in enumerate(live)]
+    told = read_outcomes(log, [max(s) for s in stops])
     stories, commands = [], {}
-    for p in range(partitions):
-        live = read_redis(client, prefix, p)
-        stops = {live["position"], recorded["position"].get(p, -1)}
-        outcomes = outcomes_of(read_outcomes(env, p, max(stops)), p, findings)
-        records = read_topic(env["KAFKA_BROKERS"], "seckill.orders", p)
+    for p, records in enumerate(log.read("seckill.orders")):
+        outcomes = outcomes_of(told[p], p, findings)
         last = max(outcomes, default=-1)
-        records = [r for r in records if r[0] <= last]
-        story, ordered, taken = retell(p, records, outcomes, stops, findings)
+        story, ordered, taken = retell(p, [r for r in records if r[0] <= last], outcomes, stops[p], findings)
         stories.append(story)
         commands |= ordered
-        for name, state, at in (
-            ("MySQL", part_of(recorded, p), recorded["position"].get(p, -1)), ("Redis", live, live["position"])
-        ):
+        for name, state, at in zip(("Redis", "MySQL"), (live[p], part_of(recorded, p)), stops[p]):
             if at not in taken:
                 findings.add("missing", f"the outcome of {p}:{at}, where {name} is")
                 continue

@@ -83,9 +83,14 @@ class Daemon:
         except OSError:
             return False
 
+    def revived(self):
+        """Ready, or started again if it found no server and ended: as its supervisor does."""
+        if not self.runs:
+            self.start()
+        return self.is_ready()
+
     def await_ready(self, seconds=90):
-        wait_until(lambda: not self.runs or self.is_ready(), seconds, f"{self.name} is ready", 0.05)
-        assert self.runs, f"{self.name} ended with {self.process.returncode}; see {self.log}"
+        wait_until(self.revived, seconds, f"{self.name} is ready; see {self.log}", 0.1)
         return self
 
     def send(self, sig):
@@ -226,8 +231,7 @@ class Field:
             self.daemons[name] = Daemon(self, name).start()
             if self.daemons[name].kind == "producer":
                 self.link(f"{name}-http").target = ("127.0.0.1", self.daemons[name].port)
-        for daemon in self.daemons.values():
-            daemon.await_ready()
+        self.restart_dead()
         return self
 
     def close(self):
@@ -299,7 +303,7 @@ class Field:
     def crash(self, kind, point, most=40):
         """One daemon of a kind dies by itself when it passes a named point for the nth time."""
         daemon = self.any(kind)
-        daemon.stop()
+        daemon.kill()
         daemon.start(failpoint=f"{point}:{self.dice.randint(1, most)}")
         until = time.monotonic() + 30
         while daemon.runs and time.monotonic() < until and (self.storm is None or self.storm.is_arriving):
@@ -308,22 +312,13 @@ class Field:
         daemon.restart()
         if died:
             self.note(f"{daemon.name} died at {point}")
-        return died
 
     def kill(self, *names):
         for name in names:
             self.daemons[name].kill()
 
     def restart_dead(self, seconds=90):
-        """As whatever supervises them would: also those who found no server and ended."""
-
-        def all_ready():
-            for daemon in self.daemons.values():
-                if not daemon.runs:
-                    daemon.start()
-            return all(d.is_ready() for d in self.daemons.values())
-
-        wait_until(all_ready, seconds, "all daemons are ready", 0.2)
+        wait_until(lambda: all([d.revived() for d in self.daemons.values()]), seconds, "all daemons are ready", 0.2)
 
     def freeze(self, pid, seconds):
         """SIGSTOP for a while; pid is a daemon or a number."""

@@ -28,14 +28,18 @@ class RedisServer:
         self.dir.mkdir(parents=True, exist_ok=True)
 
     def start(self):
+        self.launch()
+        wait_until(self.answers, 20, "redis-server answers")
+        return self
+
+    def launch(self):
+        """Starts it and does not wait until it has loaded its data."""
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir)]
             + ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--logfile", "redis.log"]
             + ["--maxmemory-policy", "noeviction", "--enable-debug-command", "local", *self.options],
             stdin=subprocess.DEVNULL,
         )
-        wait_until(self.answers, 20, "redis-server answers")
-        return self
 
     def answers(self):
         try:

@@ -1,0 +1,366 @@
+"""R: Redis forgets, refuses, stalls, splits, moves, and is edited."""
+
+import os
+import subprocess
+import time
+
+from chaos.rows import row
+from lib.wait import wait_until
+from lib.world import RedisServer
+
+# ---------------------------------------------------------------------------- the stack's own Redis
+
+
+def aof_of(field):
+    """The file that its last writes went to."""
+    return max((field.stack.dir / "redis").rglob("*.incr.aof"), key=lambda p: p.stat().st_mtime)
+
+
+def trim(field, most):
+    """Takes up to `most` bytes off the end, as a power cut does; how many."""
+    path = aof_of(field)
+    n = min(field.dice.randint(1, most), path.stat().st_size)
+    os.truncate(path, path.stat().st_size - n)
+    return n
+
+
+@row("R1", "Redis is killed and started again; its scripts are gone")
+def killed(field):
+    field.stack.kill("redis")
+    field.stack.restart("redis")
+    field.note("redis killed")
+
+
+@row("R2", "Redis loses the end of its log, as in a power cut")
+def power_cut(field):
+    field.stack.kill("redis")
+    n = trim(field, 2000000)
+    field.stack.restart("redis")
+    field.note(f"{n} bytes of the append-only file lost")
+
+
+@row("R3", "Redis's log ends within a MULTI")
+def torn_multi(field):
+    field.stack.kill("redis")
+    key = f"seckill:{{{field.dice.randrange(4)}}}:items".encode()
+    with aof_of(field).open("ab") as aof:
+        aof.write(b"*1\r\n$5\r\nMULTI\r\n*4\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n$7\r\nhalf@0x\r\n$4\r\nhalf\r\n" % (len(key), key))
+    field.stack.restart("redis")
+    field.note("half a MULTI at the end of the append-only file")
+
+
+@row("R6", "FLUSHALL at the peak")
+def flushall(field):
+    field.redis().flushall()
+    field.note("FLUSHALL")
+
+
+@row("R8", "another client's script keeps Redis BUSY")
+def busy(field):
+    client = field.redis()
+    client.config_set("busy-reply-threshold", 100)
+    until = field.dice.randint(400, 1500)
+    text = "local t = redis.call('TIME'); local e = t[1] * 1000 + t[2] / 1000 + ARGV[1] " \
+           "repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e"
+    client.eval(text, 0, until)
+    client.config_set("busy-reply-threshold", 5000)
+    field.note(f"BUSY for {until} ms")
+
+
+@row("R9", "Redis is out of memory")
+def out_of_memory(field):
+    client = field.redis()
+    before = client.config_get("maxmemory")["maxmemory"]
+    client.config_set("maxmemory", 1000000)
+    field.breathe(0.5, 2)
+    client.config_set("maxmemory", before)
+    field.note("OOM")
+
+
+@row("R10", "Redis is set to evict")
+def evicting(field):
+    """Nobody may use it as long as it does; nothing is evicted meanwhile, there is memory."""
+    client = field.redis()
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.client_kill_filter(_type="normal", skipme=True)
+    field.breathe(0.5, 2)
+    client.config_set("maxmemory-policy", "noeviction")
+    field.note("maxmemory-policy allkeys-lru, and every connection cut")
+
+
+@row("R11", "Redis loads its data for seconds")
+def loading(field):
+    field.stack.kill("redis")
+    # On the same files and port, but so slow that it answers nothing but LOADING.
+    slow = RedisServer(field.stack.dir / "redis", field.redis_at[1], "--key-load-delay", "5000")
+    slow.launch()
+    field.breathe(1, 3)
+    slow.kill()
+    field.stack.restart("redis")
+    field.note("LOADING for seconds")
+
+
+@row("R12", "the master is made a replica, and a master again")
+def demoted(field):
+    client = field.redis()
+    client.replicaof("127.0.0.1", "1")
+    field.breathe(0.5, 2)
+    client.replicaof("NO", "ONE")
+    field.note("READONLY for a while")
+
+
+@row("R13", "Redis refuses writes for want of replicas")
+def no_replicas(field):
+    client = field.redis()
+    client.config_set("min-replicas-to-write", 1)
+    field.breathe(0.5, 2)
+    client.config_set("min-replicas-to-write", 0)
+    field.note("NOREPLICAS for a while")
+
+
+@row("R15", "a snapshot fails, and Redis refuses writes (MISCONF)")
+def misconf(field):
+    client = field.redis()
+    in_the_way = field.stack.dir / "redis" / "dump.rdb"
+    in_the_way.mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 30, "the snapshot fails")
+    field.breathe(0.5, 2)
+    client.config_set("save", "")
+    in_the_way.rmdir()
+    field.note("MISCONF for a while")
+
+
+@row("R16", "Redis sleeps past every timeout, then executes what it was sent")
+def sleeps(field):
+    seconds = field.dice.uniform(1.2, 3)
+    field.redis().execute_command("DEBUG", "SLEEP", f"{seconds:.2f}")
+    field.note(f"DEBUG SLEEP {seconds:.2f}")
+
+
+@row("R17", "replies are cut at any byte, or are no Redis's at all", pause_s=(0, 0.3))
+def cut_replies(field):
+    link = field.dice.choice(field.links("-redis"))
+    if field.dice.random() < 0.8:
+        link.cut_after(field.dice.randint(1, 3000))
+        field.breathe(0.1, 0.4)
+    else:
+        # What answers there speaks HTTP.
+        link.retarget("127.0.0.1", field.daemons["matcher"].port)
+        field.breathe(0.3, 1)
+        link.retarget(*field.redis_at)
+    link.heal()
+    field.note(f"{link.name}: replies cut")
+
+
+@row("R20", "SCRIPT FLUSH", pause_s=(0, 0.3))
+def script_flush(field):
+    field.redis().script_flush()
+    field.note("SCRIPT FLUSH")
+
+
+# ---------------------------------------------------------------------------- edited by hand
+
+
+def derive_anew(field, partition):
+    """The repair of docs/operations.md: the wrong copy is thrown away and derived from the log."""
+    field.kill("matcher", "matcher-2")
+    client = field.redis()
+    client.delete(*client.scan_iter(f"seckill:{{{partition}}}:*", 1000))
+    field.restart_dead()
+
+
+@row("R7", "Redis is emptied and somebody puts the stock back by hand", soak=False)
+def seeded_by_hand(field):
+    """State without a position is none that anybody may use: the partition waits until it is gone."""
+    client = field.redis()
+    p = field.dice.randrange(4)
+    before = field.said("matcher", "partition.needs_rebuild")
+    tx = client.pipeline(transaction=True)
+    tx.delete(*client.scan_iter(f"seckill:{{{p}}}:*", 1000))
+    tx.hset(f"seckill:{{{p}}}:items", field.storm.items[p], "1000 1000 0 0 1 4000 0 0 o 0")
+    tx.execute()
+    wait_until(lambda: field.said("matcher", "partition.needs_rebuild") > before, 60, "the partition waits")
+    derive_anew(field, p)
+    field.note(f"partition {p} was seeded by hand")
+
+
+@row("R19", "another client edits an order; reconcile names it, and the copy is derived anew", soak=False, pause_s=(3, 6))
+def edited_by_hand(field):
+    client = field.redis()
+    p = field.dice.randrange(4)
+    name = f"nobody-{field.faults}"
+    client.hset(
+        f"seckill:{{{p}}}:orders", name, f"00000000-0000-7{p:03x}-8000-000000000000 {field.storm.items[p]} 1 P 0 1 1 -"
+    )
+    done = field.run("seckill-guardian", "reconcile", "--timeout=60s", check=False)
+    assert done.returncode == 1, f"reconcile did not see it: {done.returncode}\n{done.stdout}{done.stderr}"
+    assert name in done.stdout, f"reconcile did not name it: {done.stdout}"
+    derive_anew(field, p)
+    field.note(f"a foreign order in partition {p}")
+
+
+@row("R21", "a key of the wrong type", soak=False)
+def wrong_type(field):
+    """Not `ops`, which nobody touches before the next operation on a sale."""
+    client = field.redis()
+    p = field.dice.randrange(4)
+    key = f"seckill:{{{p}}}:{field.dice.choice(('items', 'orders', 'payments', 'outbox'))}"
+    before = field.said("matcher", "partition.halted")
+    tx = client.pipeline(transaction=True)
+    tx.delete(key)
+    tx.set(key, "not what it was")
+    tx.execute()
+    wait_until(lambda: field.said("matcher", "partition.halted") > before, 60, "the partition halts")
+    derive_anew(field, p)
+    field.note(f"{key} was a text")
+
+
+# ---------------------------------------------------------------------------- servers of its own
+
+
+def own_server(field, name, *options):
+    server = RedisServer(
+        field.dir / name, field.stack.port(name), "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0",
+        "--set-proc-title", "no", *options,
+    ).start()
+    field.extras.append(server.kill)
+    return server
+
+
+def use(field, server, *names):
+    """Moves the address of Redis, for all or for those daemons only."""
+    for link in [field.link(f"{n}-redis") for n in names] or field.links("-redis"):
+        link.retarget("127.0.0.1", server.port)
+    if not names:
+        field.redis_at = ("127.0.0.1", server.port)
+
+
+def follow(field, replica, master):
+    """replica follows through the link `replication`, and has all there is when this returns."""
+    link = field.network.link("replication")
+    link.target = ("127.0.0.1", master.port)
+    link.heal()
+    replica.client.replicaof("127.0.0.1", link.port)
+    wait_until(lambda: replica.client.info("replication").get("master_link_status") == "up", 60, "the replica follows", 0.1)
+
+
+def make_small_disk(field):
+    """Redis with its files on a tmpfs; only root may mount one."""
+    place = field.dir / "disk"
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", place], check=True)
+    field.extras.append(lambda: subprocess.run(["umount", "--lazy", place], check=True))
+    use(field, own_server(field, "disk"))
+
+
+@row("R22", "the disk of Redis's log is full", setup=make_small_disk, soak=False)
+def disk_full(field):
+    filler = field.dir / "disk" / "filler"
+    with filler.open("wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 65536)
+        except OSError:
+            pass
+    field.breathe(1, 3)
+    filler.unlink()
+    field.note("the append-only file could not be written")
+
+
+def make_pair(field):
+    field.pair = [own_server(field, "redis-a"), own_server(field, "redis-b")]
+    use(field, field.pair[0])
+    follow(field, field.pair[1], field.pair[0])
+
+
+def watermarks(client):
+    return [int(client.hget(f"seckill:{{{p}}}:log", "watermark") or -1) for p in range(4)]
+
+
+def something_was_forgotten(field):
+    assert field.forgotten > 0, "no failover forgot anything: it proved nothing"
+
+
+@row("R4", "a replica that was cut off is promoted, and lacks what its master told", setup=make_pair, proof=something_was_forgotten, soak=False, pause_s=(2, 5))
+def failover(field):
+    master, replica = field.pair
+    field.network.link("replication").clog()
+    field.breathe(0.3, 2.5)
+    told = watermarks(master.client)
+    master.kill()
+    replica.client.replicaof("NO", "ONE")
+    left = watermarks(replica.client)
+    use(field, replica)
+    master.start()
+    follow(field, master, replica)
+    field.pair = [replica, master]
+    field.note(f"failover: {sum(told) - sum(left)} records forgotten")
+    field.forgotten = getattr(field, "forgotten", 0) + sum(told) - sum(left)
+
+
+@row("R5", "two masters at once, and daemons that disagree which it is", setup=make_pair, soak=False, pause_s=(2, 5))
+def split_brain(field):
+    master, replica = field.pair
+    field.network.link("replication").clog()
+    field.breathe(0.1, 0.5)
+    replica.client.replicaof("NO", "ONE")
+    for _ in range(field.dice.randint(2, 5)):
+        name = field.dice.choice(sorted(field.daemons))
+        use(field, field.dice.choice(field.pair), name)
+        field.breathe(0.1, 1)
+    survivor, other = field.dice.sample(field.pair, 2)
+    use(field, survivor)
+    follow(field, other, survivor)
+    field.pair = [survivor, other]
+    field.note("two masters")
+
+
+# ---------------------------------------------------------------------------- a cluster
+
+SLOTS = 16384
+
+
+def make_cluster(field):
+    """Two nodes; the first has all slots, and is the one that everybody talks to."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
+    a, b = field.pair = [own_server(field, "node-a", *options), own_server(field, "node-b", *options)]
+    a.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+    b.client.execute_command("CLUSTER", "MEET", "127.0.0.1", a.port)
+    for node in field.pair:
+        wait_until(lambda n=node: is_whole(n), 60, "both nodes know each other", 0.1)
+    use(field, a)
+
+
+def is_whole(node):
+    info = node.client.execute_command("CLUSTER", "INFO")
+    return "cluster_state:ok" in info and "cluster_known_nodes:2" in info
+
+
+def id_of(server):
+    return server.client.execute_command("CLUSTER", "MYID")
+
+
+def move_slot(field, slot, source, target):
+    """Key by key, while everybody goes on asking."""
+    source_id, target_id = id_of(source), id_of(target)
+    target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+    while keys := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        for key in field.dice.sample(sorted(keys), len(keys)):
+            source.client.execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 10000)
+            time.sleep(field.dice.uniform(0, 0.1))
+    for node in (target, source):
+        node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+
+@row("R14", "a partition's slot is moved to another node under load, and back", setup=make_cluster, soak=False)
+def resharded(field):
+    a, b = field.pair
+    p = field.dice.randrange(4)
+    slot = a.client.execute_command("CLUSTER", "KEYSLOT", f"seckill:{{{p}}}:log")
+    move_slot(field, slot, a, b)
+    field.breathe(0.2, 1.5)
+    move_slot(field, slot, b, a)
+    field.note(f"slot {slot} of partition {p} went and came back")

@@ -1,0 +1,155 @@
+"""The fault matrix: a bounded selection of its rows, each with a small storm, and that the judge of them
+can say no.  `make chaos` runs all rows, with storms that are not small."""
+
+import json
+
+import pytest
+from chaos import check, rows
+from chaos.__main__ import fight
+from chaos.field import Field
+from lib.stack import BUILD
+
+ORDERS = 2000
+SECONDS = 6
+ROWS = rows.load()
+SELECTED = "K3 K6 K7 K8 K15 K16 R2 R6 R16".split()
+
+
+@pytest.fixture(scope="module")
+def field():
+    """One stack for all of them: only rows that need none of their own are selected."""
+    with Field(BUILD / "test-chaos", ROWS[SELECTED[0]], 1) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_row(field, name):
+    verdict = fight(field, ROWS[name], seed=1, orders=ORDERS, seconds=SECONDS)
+    assert verdict["result"] == "PASS", verdict
+    assert verdict["faults"] > 0 and verdict["orders"] >= ORDERS // 2
+
+
+# ---------------------------------------------------------------------------- the judge
+
+
+def judged(field, ledgers):
+    field.storm.ledgers, before = ledgers, field.storm.ledgers
+    try:
+        return field.judge("judge", 0, 0, within=30)
+    finally:
+        field.storm.ledgers = before
+
+
+def wrong(verdict, kind):
+    """It fails, and for the reason that it should have."""
+    assert verdict["result"] == "FAIL" and verdict[kind] > 0, verdict
+
+
+def some_order(field, state):
+    with field.mysql() as db, db.cursor() as cursor:
+        cursor.execute("SELECT order_id, user_id, partition_id FROM orders WHERE state = %s LIMIT 1", state)
+        return [c.decode() if isinstance(c, bytes) else c for c in cursor.fetchone()]
+
+
+def test_the_judge_sees_a_row_of_mysql_changed(field):
+    order, user, _ = some_order(field, "P")
+    with field.mysql() as db, db.cursor() as cursor:
+        change = "UPDATE orders SET state = %s WHERE order_id = %s AND user_id = %s"
+        cursor.execute(change, ("C", order, user))
+        try:
+            wrong(judged(field, []), "foreign")
+        finally:
+            cursor.execute(change, ("P", order, user))
+    assert judged(field, [])["result"] == "PASS"
+
+
+def test_the_judge_sees_a_row_of_mysql_gone(field):
+    with field.mysql(autocommit=False) as db, db.cursor() as cursor:
+        cursor.execute("SELECT * FROM payments LIMIT 1")
+        row = cursor.fetchone()
+        cursor.execute("DELETE FROM payments WHERE partition_id = %s AND payment_id = %s", row[:2])
+        db.commit()
+        try:
+            wrong(judged(field, []), "missing")
+        finally:
+            cursor.execute(f"INSERT INTO payments VALUES ({','.join(['%s'] * len(row))})", row)
+            db.commit()
+
+
+def test_the_judge_sees_a_field_of_redis_changed(field):
+    order, user, partition = some_order(field, "P")
+    key = f"seckill:{{{partition}}}:orders"
+    before = field.redis().hget(key, user)
+    field.redis().hset(key, user, before.replace(f"{order} ", f"{order[:-1]}x "))
+    try:
+        verdict = judged(field, [])
+        wrong(verdict, "foreign")
+        wrong(verdict, "missing")
+    finally:
+        field.redis().hset(key, user, before)
+
+
+@pytest.fixture
+def ledger(field, tmp_path):
+    """Writes a changed copy of a ledger; its path."""
+    lines = [json.loads(text) for text in field.storm.ledgers[0].read_text().splitlines()]
+
+    def write(change):
+        copy = change([dict(line) for line in lines])
+        path = tmp_path / "ledger.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in copy))
+        return path
+
+    return write
+
+
+def test_the_judge_sees_that_something_else_was_told(field, ledger):
+    def lie(lines):
+        next(line for line in lines if "paid" in line.get("told", ()))["told"] = ["rejected"]
+        return lines
+
+    wrong(judged(field, [ledger(lie)]), "double")
+
+
+def test_the_judge_sees_that_an_order_is_not_in_the_log(field, ledger):
+    def lose(lines):
+        line = next(line for line in lines if line.get("accepted"))
+        return [line | {"order_id": line["order_id"][:-1] + "x"}, *lines]
+
+    wrong(judged(field, [ledger(lose)]), "missing")
+
+
+def test_the_judge_wants_a_ledger_whole(field, ledger):
+    verdict = judged(field, [ledger(lambda lines: lines[:-1])])
+    assert verdict["result"] == "FAIL" and "no last line" in verdict["why"][0]
+
+
+def outcome(offset, *events, prev=None):
+    before = offset - 1 if prev is None else prev
+    return offset, json.dumps({"offset": offset, "prev": before, "events": list(events)}).encode()
+
+
+def reserved(order, user="u"):
+    return {"type": "reserved", "order_id": order, "item_id": "i", "user_id": user, "qty": 1, "due": 9, "available": 8}
+
+
+@pytest.mark.parametrize(
+    ("kind", "commands", "outcomes"),
+    [
+        (None, ["a"], [outcome(0, reserved("a"))]),
+        ("missing", ["a", "b"], [outcome(0, reserved("a"))]),
+        ("missing", ["a", "b"], [outcome(0, reserved("a")), outcome(1)]),
+        ("missing", ["a", "b", "c"], [outcome(0, reserved("a")), outcome(2, reserved("c"), prev=1)]),
+        ("double", ["a", "a"], [outcome(0, reserved("a")), outcome(1, reserved("a"))]),
+        ("double", ["a"], [outcome(0, reserved("a")), outcome(0, reserved("a", "v"))]),
+        ("foreign", ["a"], [outcome(0, reserved("a")), outcome(1, reserved("b"))]),
+    ],
+)
+def test_the_judge_compares_commands_and_outcomes(kind, commands, outcomes):
+    found = check.Findings()
+    records = [(i, json.dumps({"type": "order", "order_id": o}).encode()) for i, o in enumerate(commands)]
+    check.retell(0, records, check.outcomes_of(outcomes, 0, found), set(), found)
+    if kind is None:
+        assert found.is_clean, found.words
+    else:
+        assert found.counts[kind] > 0, found.counts
