@@ -131,6 +131,7 @@ class Storm:
 
     def __init__(self, field, orders, seconds, seed):
         self.field = field
+        self.orders = orders
         self.ledgers, self.processes, self.items = [], [], []
         each = max(1, orders // PARTITIONS)
         tag = f"{os.getpid()}-{next(field.numbers)}"
@@ -297,16 +298,16 @@ class Field:
     def breathe(self, low, high):
         """A pause, cut short by the end of the storm."""
         until = time.monotonic() + self.dice.uniform(low, high)
-        while time.monotonic() < until and (self.storm is None or self.storm.is_arriving):
+        while time.monotonic() < until and self.storm.is_arriving:
             time.sleep(0.05)
 
     def crash(self, kind, point, most=40):
         """One daemon of a kind dies by itself when it passes a named point for the nth time."""
         daemon = self.any(kind)
         daemon.kill()
-        daemon.start(failpoint=f"{point}:{self.dice.randint(1, most)}")
+        daemon.start(failpoint=f"{point}:{self.dice.randint(1, max(1, min(most, self.storm.orders // 50)))}")
         until = time.monotonic() + 30
-        while daemon.runs and time.monotonic() < until and (self.storm is None or self.storm.is_arriving):
+        while daemon.runs and time.monotonic() < until and self.storm.runs:
             time.sleep(0.02)
         died = not daemon.runs
         daemon.restart()
