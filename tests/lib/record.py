@@ -144,11 +144,12 @@ class Record(World):
     # -- something to record
 
     def busy(self, count, seed=1, hold_ms=700):
-        """Appends count commands of all kinds, many of which contradict each other."""
+        """Appends count commands of all kinds, many of which contradict each other.  Holds last
+        hold_ms or longer than any test."""
         dice, known = random.Random(seed), []
         names = [(f"thing{i}-{seed}@{i % self.partitions}", i % self.partitions) for i in range(4)]
         for name, p in names:
-            self.put(p, self.open(name, 200, 3, dice.choice([hold_ms, 60000])), wait=False)
+            self.put(p, self.open(name, 200, 3, dice.choice([hold_ms, 600000])), wait=False)
         for i in range(count):
             self._busy_step(dice, names, known, f"{seed}-{i}")
         assert self.producer.flush(60) == 0
