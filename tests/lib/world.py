@@ -304,7 +304,8 @@ class World:
         return m
 
     def applied(self, timeout=60):
-        """Waits until every partition is applied to its end and told to its end."""
+        """Waits until all that was put is in the log, and each partition applied and told to its end."""
+        assert self.producer.flush(60) == 0
         for p in range(self.partitions):
             end = self.log_end(p) - 1
             wait_until(lambda p=p, end=end: self.position(p) >= end, timeout, f"partition {p} at {end}")
