@@ -1,6 +1,7 @@
 /*
- * calls_internal.h - what the files of calls share: calls.c (table, events), calls_order.c,
- * calls_show.c, calls_command.c (the kinds), calls_reply.c (answers).  Nobody else includes it.
+ * calls_internal.h - what the files of calls share: calls.c (table, time), calls_parts.c (what
+ * comes from the parts), calls_order.c, calls_show.c, calls_command.c (the kinds), calls_reply.c
+ * (answers).  Nobody else includes it.
  */
 #ifndef PRODUCER_CALLS_INTERNAL_H
 #define PRODUCER_CALLS_INTERNAL_H
@@ -91,6 +92,7 @@ struct calls {
 /* ---- calls.c ---- */
 
 uint64_t call_number(const struct calls *c, const struct call *call);
+struct call *call_of(const struct calls *c, uint64_t number); /* NULL: it is over */
 struct slice call_order_id(const struct call *call);
 
 /* Ends the call; its request was answered. */
@@ -101,6 +103,12 @@ bool call_await(struct calls *c, struct call *call, enum waiters_topic topic) AT
 
 /* Asks Redis; what is not taken is told as the result of the look-up at once. */
 void call_look(struct calls *c, struct call *call, bool with_user, bool with_item);
+
+/* A look-up has come for the call. */
+void call_looked(struct calls *c, struct call *call, const struct door_look *look);
+
+/* The wait is over: its deadline has come, the client has left, or we are draining. */
+void call_end_wait(struct calls *c, struct call *call);
 
 /* Waits, and looks up what it waits for in a while. */
 void call_wait(struct calls *c, struct call *call, int64_t look_in_ms);
@@ -114,6 +122,11 @@ void call_send(struct calls *c, struct call *call, const struct command *cmd);
 bool call_is_waiting_on(const struct call *call); /* it waits, and its time is not over */
 void call_now(const struct calls *c, struct door_now *now);
 void call_copy(struct command_text *to, struct slice from);
+
+/* ---- calls_parts.c ---- */
+
+/* Makes look-ups, publisher, record and outcome stream. */
+bool calls_make_parts(struct calls *c, struct err *err) ATTR_MUSTCHECK;
 
 /* ---- the kinds: what has come for a call ---- */
 
