@@ -7,6 +7,8 @@
 void show_begin(struct calls *c, struct call *call)
 {
     if (call_await(c, call, WAITERS_ORDER)) {
+        /* What was told before is told again when Redis went back, and is not the state by now. */
+        waiters_seen(c->waiters, call->waiter, door_highest(c->door, call->partition));
         call_look(c, call, true, false);
     }
 }
@@ -54,10 +56,6 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         return;
     }
     call->is_behind = door_is_behind(c->door, look);
-    if (look->watermark < look->highest) {
-        /* Redis went back.  On its way forward old outcomes are told again, and are not its state. */
-        waiters_seen(c->waiters, call->waiter, look->highest);
-    }
     if (is_flying(c, call)) {
         wait_or_tell(c, call, "queued", -1);
         return;
