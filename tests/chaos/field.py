@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -211,11 +212,9 @@ class Field:
     def start(self):
         kafka = [(name, self.network.link(f"{name}-kafka")) for name in DAEMONS]
         given = " ".join(f"{name.upper().replace('-', '_')}={link.port}" for name, link in kafka)
-        for old in self.dir.glob("*.*"):
-            if old.is_file():
-                old.unlink()
         self.stack = Stack(self.dir / "stack", {"KAFKA_LINKS": given})
         self.stack.remove()
+        shutil.rmtree(self.dir, ignore_errors=True)
         self.stack.start()
         env = self.stack.env
         for name, link in kafka:

@@ -319,14 +319,16 @@ def split_brain(field):
 
 # ---------------------------------------------------------------------------- a cluster
 
-SLOTS = 16384
+LAST_SLOT = 16383
 
 
 def make_cluster(field):
-    """Two nodes; the first has all slots, and is the one that everybody talks to."""
+    """Two nodes; the first has every partition's slot, and is the one that everybody talks to.  A master
+    without any slot would become the other's replica."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
     a, b = field.pair = [own_server(field, "node-a", *options), own_server(field, "node-b", *options)]
-    a.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+    a.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, LAST_SLOT - 1)
+    b.client.execute_command("CLUSTER", "ADDSLOTSRANGE", LAST_SLOT, LAST_SLOT)
     b.client.execute_command("CLUSTER", "MEET", "127.0.0.1", a.port)
     for node in field.pair:
         wait_until(lambda n=node: is_whole(n), 60, "both nodes know each other", 0.1)
