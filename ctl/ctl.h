@@ -37,6 +37,7 @@ struct ctl {
 
     bool json;
     int64_t stock, limit, hold_ms, opens_at, closes_at, price;
+    int64_t rules;
     const char *op_id;
     const char *user;
     const char *key;
@@ -57,6 +58,8 @@ int ctl_say(int code, const char *fmt, ...) ATTR_PRINTF(2, 3);
 
 /* The commands; words are those after the command's name. */
 int topics_create(const struct ctl *c);
+int rules_show(const struct ctl *c);
+int rules_set(const struct ctl *c, const char *number);
 int token_print(const struct ctl *c, const char *user);
 int sale_apply(const struct ctl *c, const char *action, const char *item_id, const char *units);
 int sale_show(const struct ctl *c, const char *item_id);

@@ -23,6 +23,8 @@ static const struct conf_option own[] = {
     CONF_ARG_INT("price", struct ctl, price, -1, -1, 1000000000000, "sale: minor currency units."),
     CONF_ARG_STRING("op-id", struct ctl, op_id, "",
                     "sale: name of this operation; repeated with the same name it counts once."),
+    CONF_ARG_INT("rules", struct ctl, rules, 0, 0, 1000000,
+                 "topics create: the rules number that a new log begins under; 0 = the newest."),
     CONF_ARG_STRING("user", struct ctl, user, "", "order: on whose behalf."),
     CONF_ARG_STRING("key", struct ctl, key, "", "order place: the Idempotency-Key."),
     CONF_ARG_INT("qty", struct ctl, qty, 1, 1, 1000, "order place: units."),
@@ -46,7 +48,9 @@ static const struct conf_group groups[] = {
 };
 
 static const char usage[] =
-    "  seckillctl topics create              the topics, with a genesis in each empty partition\n"
+    "  seckillctl topics create [--rules N]  the topics, with a genesis in each empty partition\n"
+    "  seckillctl rules show | set N         the rules number of each partition; set appends the\n"
+    "                                        command to those that have another\n"
     "  seckillctl sale open ITEM --stock N --limit N --hold-ms N [--opens-at] [--closes-at] [--price]\n"
     "                                        repeating it changes the sale; a paused one resumes\n"
     "  seckillctl sale change ITEM [the same options]\n"
@@ -123,6 +127,12 @@ static int run(const struct ctl *c)
 
     if (n == 2 && strcmp(w[0], "topics") == 0 && strcmp(w[1], "create") == 0) {
         return topics_create(c);
+    }
+    if (n == 2 && strcmp(w[0], "rules") == 0 && strcmp(w[1], "show") == 0) {
+        return rules_show(c);
+    }
+    if (n == 3 && strcmp(w[0], "rules") == 0 && strcmp(w[1], "set") == 0) {
+        return rules_set(c, w[2]);
     }
     if (n == 2 && strcmp(w[0], "token") == 0) {
         return token_print(c, w[1]);

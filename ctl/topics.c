@@ -180,8 +180,9 @@ static int64_t end_of(const struct ctl *c, rd_kafka_t *rk, int partition, struct
 /* Appends genesis if the partition is empty; *made tells. */
 static bool begin(const struct ctl *c, rd_kafka_t *rk, int partition, bool *made, struct err *err)
 {
-    struct command genesis = {
-        .type = COMMAND_GENESIS, .partitions = c->kafka.partitions, .rules = COMMAND_RULES};
+    struct command genesis = {.type = COMMAND_GENESIS,
+                              .partitions = c->kafka.partitions,
+                              .rules = c->rules == 0 ? COMMAND_RULES : c->rules};
     unsigned char bytes[IDS_LOG_LEN / 2];
     char log_id[IDS_LOG_LEN + 1];
     int64_t end = end_of(c, rk, partition, err);
@@ -204,9 +205,15 @@ static bool begin(const struct ctl *c, rd_kafka_t *rk, int partition, bool *made
 int topics_create(const struct ctl *c)
 {
     struct err err = {0};
-    rd_kafka_t *rk = bus_client(c, RD_KAFKA_PRODUCER, &err);
+    rd_kafka_t *rk;
     int begun = 0;
-    bool done = rk != NULL && create(c, rk, &err) && await_leaders(c, rk, &err);
+    bool done;
+
+    if (c->rules > COMMAND_RULES) {
+        return ctl_say(CTL_USAGE, "--rules: this build has 1..%d", COMMAND_RULES);
+    }
+    rk = bus_client(c, RD_KAFKA_PRODUCER, &err);
+    done = rk != NULL && create(c, rk, &err) && await_leaders(c, rk, &err);
 
     for (int p = 0; done && p < (int)c->kafka.partitions; p++) {
         bool made = false;

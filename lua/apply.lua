@@ -815,8 +815,8 @@ local function check_commands()
         if letter == 'V' and i < count or letter == 'M' and count > 1 then
             bad('cut: rules ends a batch, mark is one')
         end
-        if letter == 'G' and not log.genesis and i < count and ARGV[at + 5] ~= caller_rules then
-            bad('cut: a genesis with other rules ends its batch')
+        if i == 1 and not log.genesis and letter == 'G' and ARGV[at + 5] ~= caller_rules then
+            bad('a log begins under the rules of its genesis')
         end
         if letter == 'O' then
             if ARGV[at + 8] ~= '0' and ARGV[at + 8] ~= '1' then

@@ -96,7 +96,7 @@ static const struct plan plans[THEME_COUNT] =
                          .step_ms = 1,
                          .first_hold = 4,
                          .aims = 1,
-                         .jump_records = 600,
+                         .jump_records = 200,
                          .weights =
                              {[COMMAND_SALE] = 1,
                               [COMMAND_RESTOCK] = 1,
@@ -731,6 +731,8 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
         g->rush--;
         if (g->rush == RUSH_RECORDS - 1 || random_chance(&g->random, 60)) {
             cmd.type = random_chance(&g->random, 50) ? COMMAND_PAY : COMMAND_CANCEL;
+        } else if (random_chance(&g->random, 30)) {
+            cmd.type = COMMAND_ARCHIVE; /* of what has just lapsed, perhaps */
         }
     }
     if (cmd.type == COMMAND_MALFORMED) {

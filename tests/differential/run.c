@@ -19,7 +19,7 @@ enum {
     LINE_MAX_BYTES = 1 << 20,
     SNAPSHOT_MAX_BYTES = 64 << 20,
     WIDE_ITEMS = 4100,   /* a few more than may be */
-    SMALL_STATE = 300,   /* orders; below it the whole state is compared after every batch */
+    SMALL_STATE = 300,   /* orders; below it the whole state is compared more often */
     PLENTY = 1000000000, /* a bound that is never reached */
     RULES_TO_COME = COMMAND_RULES + 1,
 };
@@ -588,13 +588,13 @@ static void ask_again(struct run *run)
 
 static int batch_size(struct run *run)
 {
-    const int64_t dice = random_below(&run->random, 100);
+    const int64_t dice = random_below(&run->random, 1000);
 
-    if (dice < 60) {
+    if (dice < 850) {
         return (int)random_between(&run->random, 1, 6);
     }
-    if (dice < (run->theme == THEME_CROWD ? 80 : 97) || run->theme == THEME_SMALL) {
-        return (int)random_between(&run->random, 1, 50);
+    if (dice < 994 || run->theme == THEME_SMALL) {
+        return (int)random_between(&run->random, 1, 30);
     }
     return (int)random_between(&run->random, 200, 900);
 }
@@ -606,7 +606,7 @@ static void finish_batch(struct run *run, const struct place *place)
 
     set_head(&run->call, &place->log, &run->steps[place->first_step],
              &run->steps[run->n_steps - 1]);
-    if (random_chance(&run->random, 30)) {
+    if (place->log.watermark < 0 || random_chance(&run->random, 12)) {
         spoil(run, place);
     }
     advance_acked(run, place->log.watermark);
@@ -622,13 +622,13 @@ static void finish_batch(struct run *run, const struct place *place)
     run->n_batches++;
 
     fold_log(run->fold, &log);
-    if (log.orders + log.items < SMALL_STATE || random_chance(&run->random, 5)) {
+    if (random_chance(&run->random, log.orders + log.items < SMALL_STATE ? 30 : 2)) {
         if (!compare_identity(run->fold) ||
             !compare_state(&run->script, run->fold, &run->outbox, run->next_due)) {
             fail(run, "the states differ");
         }
     }
-    if (command_has_rules(log.rules) && random_chance(&run->random, 10)) {
+    if (command_has_rules(log.rules) && random_chance(&run->random, 5)) {
         ask_again(run);
     }
 }
@@ -799,7 +799,7 @@ int run_play(redisContext *redis, uint64_t seed, int number)
     (void)snprintf(prefix, sizeof(prefix), "differential:%" PRIu64 ":%d:a", seed, number);
     script_init(&run.script, redis, prefix, generator_partition(run.generator));
 
-    length = (int)random_between(&run.random, 10, 150);
+    length = (int)random_between(&run.random, 50, 800);
     play_batch(&run);
     if (number == 0) {
         play_wide(&run);

@@ -1,11 +1,14 @@
 """The second rules number: switched by the logged command in mid-sale, and what `archive` forgets under it."""
 
+import json
+import subprocess
 import threading
 
 import pytest
 import redis
 
 from lib.record import Record
+from lib.stack import BIN
 from lib.wait import wait_until
 from lib.world import RedisServer, order_id_of
 
@@ -31,6 +34,12 @@ def switch(w, number):
 
 def in_force(w):
     return [w.redis.hget(w.key(p, "log"), "rules") for p in range(w.partitions)]
+
+
+def ctl(w, *words):
+    return subprocess.run(
+        [BIN / "seckillctl", *words], env=w.environ(), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def at_rest(w):
@@ -175,3 +184,50 @@ def test_what_an_archive_forgets(alone):
     w.redis.flushall()
     w.put(1, {"type": "tick"})
     clean(w)
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_a_log_begins_under_rules_and_is_switched(stack, tmp_path, number):
+    """A new log takes the newest number, or the one that it is told; `rules set` moves all partitions."""
+    w = Record(stack, tmp_path)
+    try:
+        words = [] if number is None else [f"--rules={number}"]
+        made = ctl(w, "topics", "create", *words)
+        assert made.returncode == 0 and "genesis written to 2" in made.stdout
+        assert ctl(w, "rules", "show").returncode == 2  # no state yet
+        w.matcher().ready()
+        wait_until(lambda: in_force(w) == [str(number or 2)] * 2, 40, "the log has begun")
+        for i in range(2):
+            done = ctl(w, "rules", "set", "2", "--json")
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["partitions"] == [{"partition": p, "rules": 2} for p in range(2)]
+            assert ctl(w, "rules", "show").stdout == "partition 0: rules 2\npartition 1: rules 2\n"
+        commands = [json.loads(v)["type"] for _, v, _ in w.records(w.orders, 1)]
+        assert commands == ["genesis"] + ["rules"] * (number == 1)
+        assert ctl(w, "rules", "set", "3").returncode == 64
+    finally:
+        w.close()
+
+
+def test_the_door_after_an_archive(system):
+    """What Redis has forgotten is answered from the record; a retry with the old key places nothing."""
+    item = system.open(stock=5, hold_ms=60000)
+    buyer, p = system.shopper(), system.partition_of(item)
+    order = buyer.reserve(item, key="mine")
+    assert buyer.pay(order, f"pay-{order}").json()["payment"] == "paid"
+    system.ctl("sale", "close", item)
+    offset = system.append(
+        p, {"type": "archive", "op_id": f"archive-{item}", "item_id": item, "users": buyer.user}, item
+    )
+    told = system.outcome(p, offset)["events"]
+    assert [(e["type"], e["orders"], e["sold"]) for e in told] == [("archived", 1, 1)]
+    assert system.item(item)["state"] == "archived"
+
+    again = buyer.order(item, key="mine")
+    assert (again.status_code, again.json()["reason"]) == (409, "closed")
+    wait_until(lambda: buyer.state(order) == "paid", 20, "the record answers")
+    late = {"type": "order", "order_id": order, "item_id": item, "user_id": buyer.user, "qty": 1}
+    late["not_after"] = 2**52
+    offset = system.append(p, late, item)
+    assert [e["type"] for e in system.outcome(p, offset)["events"]] == ["refused"]
+    assert buyer.state(order) == "paid"
