@@ -1,6 +1,6 @@
 /*
- * conf_impl.h - what the three halves of conf share: conf.c loads, conf_show.c prints,
- * conf_native.c knows librdkafka's settings.  Nobody else includes it.
+ * conf_impl.h - what the files of conf share: conf.c loads, conf_value.c checks and stores,
+ * conf_show.c prints, conf_native.c knows librdkafka's settings.  Nobody else includes it.
  */
 #ifndef COMMON_CONF_IMPL_H
 #define COMMON_CONF_IMPL_H
@@ -63,6 +63,16 @@ bool conf_native_add(struct conf *c, struct slice key, struct slice value,
                      struct err *err) ATTR_MUSTCHECK;
 bool conf_native_is_secret(const char *name);
 void conf_native_publish(struct conf *c);
+
+void conf_slot_default(struct conf_slot *slot);
+
+/* Checks s (is_file: the path of the secret) and stores it unless a higher source has spoken. */
+bool conf_slot_set(struct conf_slot *slot, bool is_file, struct slice s,
+                   const struct conf_origin *origin, struct err *err) ATTR_MUSTCHECK;
+
+/* Reads a whole small file into *out (malloc'ed). */
+bool conf_read_file(const char *path, size_t max_bytes, char **out, size_t *len,
+                    struct err *err) ATTR_MUSTCHECK;
 
 /* A duration as a person would write it: 10s, 250ms. */
 void conf_format_ms(int64_t ms, char *out, size_t size);
