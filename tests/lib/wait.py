@@ -1,10 +1,15 @@
 """Waiting with a deadline: tests poll for what must become true, they never sleep for a while."""
 
+import os
 import time
+
+# A sanitizer makes programs several times slower.
+PATIENCE = 3 if os.environ.get("SAN") else 1
 
 
 def wait_until(condition, timeout, what, interval=0.02):
     """Returns condition()'s first true value; fails after timeout seconds, naming what."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
