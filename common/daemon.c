@@ -4,8 +4,10 @@
  */
 #include "common/daemon.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,6 +39,22 @@ struct daemon {
     int64_t draining_since_ms;
     enum daemon_exit status;
 };
+
+bool daemon_configure(struct conf *conf, int argc, char *const *argv, int *status)
+{
+    struct err err = {0};
+    const enum conf_next next = conf_load(conf, argc, argv, &err);
+
+    if (next == CONF_RUN) {
+        return true;
+    }
+    if (next == CONF_WRONG) {
+        (void)fprintf(stderr, "%s: %s\n", program_invocation_short_name, err.text);
+    }
+    *status = next == CONF_DONE ? DAEMON_EXIT_OK : DAEMON_EXIT_START;
+    conf_destroy(conf);
+    return false;
+}
 
 /* Tells systemd, if it asked to be told; it tells us nothing back and must not stop us. */
 static void notify(const char *state)

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "common/attr.h"
+#include "common/conf.h"
 #include "common/err.h"
 
 /* Exit statuses of every daemon; docs/operations.md lists them. */
@@ -32,6 +33,12 @@ enum daemon_exit {
     DAEMON_EXIT_FATAL = 2,  /* failed while running, or left before it was drained */
     DAEMON_EXIT_HALTED = 3, /* a partition is halted: an operator must look */
 };
+
+/*
+ * Loads conf for main().  False: the program ends now, with *status; what was wrong is on stderr,
+ * and conf is destroyed.
+ */
+bool daemon_configure(struct conf *conf, int argc, char *const *argv, int *status) ATTR_MUSTCHECK;
 
 struct daemon;
 

@@ -83,16 +83,8 @@ int main(int argc, char **argv)
     size_t n_words;
     int status = DAEMON_EXIT_START;
 
-    switch (conf_load(conf, argc, argv, &err)) {
-    case CONF_RUN:
-        break;
-    case CONF_DONE:
-        conf_destroy(conf);
-        return DAEMON_EXIT_OK;
-    case CONF_WRONG:
-        (void)fprintf(stderr, "seckill-guardian: %s\n", err.text);
-        conf_destroy(conf);
-        return DAEMON_EXIT_START;
+    if (!daemon_configure(conf, argc, argv, &status)) {
+        return status;
     }
     log_init("guardian", (enum log_level)settings.log.level, (enum log_format)settings.log.format);
     words = conf_arguments(conf, &n_words);

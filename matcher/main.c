@@ -174,20 +174,11 @@ int main(int argc, char **argv)
 {
     struct program program = {.was_ready = false};
     struct conf *conf = conf_create(&settings_spec, &program.settings);
-    struct err err = {0};
     size_t n_words = 0;
     int status = DAEMON_EXIT_START;
 
-    switch (conf_load(conf, argc, argv, &err)) {
-    case CONF_RUN:
-        break;
-    case CONF_DONE:
-        conf_destroy(conf);
-        return DAEMON_EXIT_OK;
-    case CONF_WRONG:
-        (void)fprintf(stderr, "seckill-matcher: %s\n", err.text);
-        conf_destroy(conf);
-        return DAEMON_EXIT_START;
+    if (!daemon_configure(conf, argc, argv, &status)) {
+        return status;
     }
     log_init("matcher", (enum log_level)program.settings.log.level,
              (enum log_format)program.settings.log.format);

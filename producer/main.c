@@ -169,16 +169,8 @@ int main(int argc, char **argv)
     int status = DAEMON_EXIT_START;
 
     p.conf = conf_create(&settings_spec, &p.settings);
-    switch (conf_load(p.conf, argc, argv, &err)) {
-    case CONF_RUN:
-        break;
-    case CONF_DONE:
-        conf_destroy(p.conf);
-        return DAEMON_EXIT_OK;
-    case CONF_WRONG:
-        (void)fprintf(stderr, "seckill-producer: %s\n", err.text);
-        conf_destroy(p.conf);
-        return DAEMON_EXIT_START;
+    if (!daemon_configure(p.conf, argc, argv, &status)) {
+        return status;
     }
     log_init("producer", (enum log_level)p.settings.log.level,
              (enum log_format)p.settings.log.format);
