@@ -79,9 +79,9 @@ def mixed(chosen, seed):
 
 def soak(chosen, options):
     """Storm after storm on one stack, a seed each; a verdict after each."""
-    until = time.monotonic() + options.hours * 3600
     seed = options.seed
     with Field(DIR / "soak", mixed(chosen, seed), seed) as field:
+        until = time.monotonic() + options.hours * 3600
         while time.monotonic() < until:
             yield fight(field, mixed(chosen, seed), seed, options.orders, options.seconds)
             seed += 1
