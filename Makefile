@@ -96,11 +96,6 @@ $(SIM): $(SIM_SOURCES:%.c=$(BUILD)/sim/%.o) $(BUILD)/lib/common.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-# What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
-$(FUZZ): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.c producer/http_parse.c) | deps-build deps-fuzz
-	@mkdir -p $(@D)
-	clang $(ALL_CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LDLIBS)
-
 # The script is embedded, so that a binary and the script it runs cannot drift apart.
 SCRIPTS := $(patsubst lua/%.lua,$(BUILD)/gen/%_lua.h,$(wildcard lua/*.lua))
 $(BUILD)/gen/%_lua.h: lua/%.lua tools/embed.sh
@@ -112,6 +107,17 @@ SCHEMA := $(BUILD)/gen/schema.h
 $(SCHEMA): $(sort $(wildcard schema/*.sql)) tools/embed-schema.sh
 	@mkdir -p $(@D)
 	tools/embed-schema.sh $(filter %.sql,$^) >$@
+
+# What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
+FUZZED := $(wildcard common/*.c matcher/part*.c) producer/http_parse.c producer/input.c \
+          guardian/letter.c matcher/queue.c matcher/replay.c matcher/script.c
+FUZZFLAGS := -std=gnu11 -g -O1 -fsanitize=address,undefined
+$(BUILD)/fuzz/obj/%.o: %.c Makefile | $(SCRIPTS) deps-build deps-fuzz
+	@mkdir -p $(@D)
+	clang $(ALL_CPPFLAGS) $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+$(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(FUZZED))
+	clang $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDLIBS)
 
 $(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) $(SCHEMA) deps-build
 	@mkdir -p $(@D)
@@ -126,7 +132,7 @@ $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
 
--include $(shell find $(BUILD)/obj $(BUILD)/sim -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -190,10 +196,8 @@ demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stop
 down: ## stop all that runs on that stack and throw its data away; logs stay
 	@tools/stack.sh remove $(RUN)
 
-fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (30) each
-	@for f in $^; do n=$$(basename $$f _fuzz); mkdir -p $(BUILD)/corpus/$$n; \
-	    dict=tests/fuzz/$$n.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
-	    $$f -max_total_time=$(or $(FUZZ_SECONDS),30) $$dict $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
+fuzz: $(FUZZ) ## every fuzz target for SECONDS (30), two at a time
+	@printf '%s\n' $^ | xargs -P 2 -n 1 tests/fuzz/run.sh $(or $(SECONDS),30)
 
 .PHONY: format format-check tidy lint
 format: | deps-lint ## rewrite the sources in the house style
