@@ -177,6 +177,17 @@ soak: ## the same faults at random, one storm after the other (HOURS=8 SEED=1)
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(CHAOS) --hours=$(or $(HOURS),8)
 
+# Whatever has a record, against another server than the MariaDB that we start.
+.PHONY: test-mysql
+test-mysql: ## the record's tests on your MySQL (MYSQL_HOST= MYSQL_PORT= MYSQL_USER= MYSQL_PASSWORD=)
+	@test -n "$$MYSQL_HOST" && test -n "$$MYSQL_PASSWORD" || { echo "Which MySQL?  make test-mysql" \
+	    "MYSQL_HOST=... MYSQL_PORT=3306 MYSQL_USER=seckill MYSQL_PASSWORD=..., an account with all rights on" \
+	    "databases named seckill_...; it makes and drops its own." >&2; exit 2; }
+	@tools/deps.sh build servers tests
+	@$(MAKE) --no-print-directory $(JOBS) all
+	OWN_MYSQL=1 BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -m "not kills_mysql" \
+	    $$(grep -l 'lib.record import' tests/integration/*.py) $(PYTEST)
+
 # Where that stack lives: RUN=DIR makes another one beside it.
 RUN ?= $(BUILD)/run
 

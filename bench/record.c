@@ -1,13 +1,15 @@
 #include "bench/record.h"
 
 #include <assert.h>
-#include <mysql/mysql.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/outcome.h"
+#include "common/sql.h"
 #include "common/xmalloc.h"
+
+enum { MYSQL_TIMEOUT_MS = 60000 };
 
 struct row {
     char order_id[IDS_ORDER_LEN + 1];
@@ -109,14 +111,21 @@ static bool read_payments(MYSQL *db, struct record *r, struct err *err)
 static bool read_record(const struct options_mysql *mysql, const char *item_id, struct record *r,
                         struct err *err)
 {
+    const struct sql_address where = {
+        .host = mysql->host,
+        .user = mysql->user,
+        .password = mysql->password,
+        .database = mysql->database,
+        .port = (int)mysql->port,
+        .timeout_ms = MYSQL_TIMEOUT_MS,
+    };
     MYSQL *db = mysql_init(NULL);
     bool done = false;
 
     if (db == NULL) {
         return err_set(err, ERR_FATAL, "out of memory");
     }
-    if (mysql_real_connect(db, mysql->host, mysql->user, mysql->password, mysql->database,
-                           (unsigned)mysql->port, NULL, 0) == NULL) {
+    if (!sql_connect(db, &where)) {
         (void)err_set(err, ERR_RETRY, "mysql at %s:%d: %s", mysql->host, (int)mysql->port,
                       mysql_error(db));
     } else {

@@ -1,11 +1,11 @@
 #include "ctl/store.h"
 
-#include <mysql/mysql.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/outcome.h"
+#include "common/sql.h"
 
 /* A command by its words; NULL with err when Redis does not answer it well. */
 static redisReply *ask(redisContext *redis, int argc, const char **argv, const size_t *lens,
@@ -142,18 +142,21 @@ static int scan_user(const struct store *store, int partition, const char *order
 /* Returns 1, 0 or, when MySQL cannot be asked, -1. */
 static int find_in_mysql(const struct ctl *c, const char *order_id, struct command_text *user)
 {
-    unsigned timeout_s = (unsigned)(c->timeout_ms / 1000) + 1;
+    const struct sql_address where = {
+        .host = c->mysql.host,
+        .user = c->mysql.user,
+        .password = c->mysql.password,
+        .database = c->mysql.database,
+        .port = (int)c->mysql.port,
+        .timeout_ms = c->timeout_ms,
+    };
     MYSQL *db = mysql_init(NULL);
     MYSQL_RES *rows = NULL;
     MYSQL_ROW row = NULL;
     char query[160];
     int found = -1;
 
-    if (db == NULL || mysql_options(db, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s) != 0 ||
-        mysql_options(db, MYSQL_OPT_READ_TIMEOUT, &timeout_s) != 0 ||
-        mysql_options(db, MYSQL_SET_CHARSET_NAME, "utf8mb4") != 0 ||
-        mysql_real_connect(db, c->mysql.host, c->mysql.user, c->mysql.password, c->mysql.database,
-                           (unsigned)c->mysql.port, NULL, 0) == NULL) {
+    if (db == NULL || !sql_connect(db, &where)) {
         goto out;
     }
     /* The caller has checked that order_id is a UUID, so it needs no escaping. */

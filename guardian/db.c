@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/sql.h"
 #include "common/xmalloc.h"
 
 enum {
@@ -178,9 +179,14 @@ static bool prepare_session(struct db *db, struct err *err)
 bool db_connect(struct db *db, struct err *err)
 {
     const struct db_settings *s = db->settings;
-    unsigned timeout_s = (unsigned)((s->timeout_ms + 999) / 1000);
-    unsigned tcp = MYSQL_PROTOCOL_TCP; /* "localhost" would mean a socket file */
-    my_bool off = 0;
+    const struct sql_address where = {
+        .host = s->host,
+        .user = s->user,
+        .password = s->password,
+        .database = s->database,
+        .port = s->port,
+        .timeout_ms = s->timeout_ms,
+    };
 
     if (db->failed) {
         db_rollback(db);
@@ -194,14 +200,7 @@ bool db_connect(struct db *db, struct err *err)
     if (db->mysql == NULL) {
         return err_set(err, ERR_RETRY, "mysql: no memory for a connection");
     }
-    mysql_options(db->mysql, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s);
-    mysql_options(db->mysql, MYSQL_OPT_READ_TIMEOUT, &timeout_s);
-    mysql_options(db->mysql, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s);
-    mysql_options(db->mysql, MYSQL_OPT_PROTOCOL, &tcp);
-    mysql_options(db->mysql, MYSQL_OPT_RECONNECT, &off);
-    mysql_options(db->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-    if (mysql_real_connect(db->mysql, s->host, s->user, s->password, s->database, (unsigned)s->port,
-                           NULL, 0) == NULL) {
+    if (!sql_connect(db->mysql, &where)) {
         bool rc = fail(db, "connect", err);
 
         close_connection(db);

@@ -23,6 +23,7 @@
 #include "common/hex.h"
 #include "common/ids.h"
 #include "common/log.h"
+#include "common/sql.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
 
@@ -85,20 +86,20 @@ static struct job *pop(struct list *l)
 
 static MYSQL *connect_mysql(const struct record_settings *s)
 {
-    const unsigned int timeout_s = (unsigned int)((s->timeout_ms + 999) / 1000);
-    const unsigned int protocol = MYSQL_PROTOCOL_TCP;
+    const struct sql_address where = {
+        .host = s->host,
+        .user = s->user,
+        .password = s->password,
+        .database = s->database,
+        .port = s->port,
+        .timeout_ms = s->timeout_ms,
+    };
     MYSQL *my = mysql_init(NULL);
 
     if (my == NULL) {
         return NULL;
     }
-    (void)mysql_optionsv(my, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s); /* known options: no failure */
-    (void)mysql_optionsv(my, MYSQL_OPT_READ_TIMEOUT, &timeout_s);
-    (void)mysql_optionsv(my, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s);
-    (void)mysql_optionsv(my, MYSQL_OPT_PROTOCOL, &protocol);
-    (void)mysql_optionsv(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-    if (mysql_real_connect(my, s->host, s->user, s->password, s->database, (unsigned int)s->port,
-                           NULL, 0) == NULL) {
+    if (!sql_connect(my, &where)) {
         log_limited(LOG_LEVEL_WARN, "record.unreachable", LOG_STR("error", mysql_error(my)));
         mysql_close(my);
         return NULL;

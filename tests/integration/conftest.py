@@ -8,13 +8,20 @@ from lib.stack import BUILD, Stack
 from lib.system import System
 
 
+def given_mysql():
+    """The addresses of a MySQL to test with in the place of ours; `make test-mysql` names it."""
+    if os.environ.get("OWN_MYSQL") != "1":
+        return None
+    return {name: value for name, value in os.environ.items() if name.startswith("MYSQL_")}
+
+
 @pytest.fixture(scope="session")
 def stack():
     """One running Kafka, Redis and MariaDB for the whole session; KEEP=1 leaves them afterwards.
 
     Tests share it: whoever breaks a server brings it back, and names its own topics and items.
     """
-    servers = Stack(BUILD / "test-stack")
+    servers = Stack(BUILD / "test-stack", given_mysql())
     servers.remove()
     servers.start()
     yield servers

@@ -4,8 +4,12 @@ What must be in MySQL is told by `seckill-guardian verify`, which refolds the lo
 reconcile do notice differences has tests of its own.
 """
 
+import getpass
 import json
+import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -235,6 +239,7 @@ def test_what_redis_forgets_is_marked_as_forgotten(live, rows):
 # ---------------------------------------------------------------- MySQL in trouble
 
 
+@pytest.mark.kills_mysql
 def test_mysql_killed_and_restarted(live):
     g = live.guardian().ready()
     live.busy(500)
@@ -246,6 +251,7 @@ def test_mysql_killed_and_restarted(live):
     clean(live)
 
 
+@pytest.mark.kills_mysql
 def test_mysql_away_when_partitions_are_given(live):
     live.busy(300)
     g = live.guardian().ready()
@@ -755,3 +761,32 @@ def test_it_tells_how_it_is(sold):
     assert m["seckill_guardian_workers"] >= 4
     assert m["seckill_guardian_commit_seconds_count"] == m["seckill_guardian_commits_total"] > 0
     holds_for(lambda: not g.lines("partition.halted"), 0.2, "no halt")
+
+
+def test_a_server_that_demands_encryption(world, tmp_path):
+    """As MySQL's own accounts may; ours has none, so here is one for whom nothing else will do."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    quiet = {"check": True, "capture_output": True, "stdin": subprocess.DEVNULL, "timeout": 120}
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([*request, "-keyout", key, "-out", certificate], **quiet)
+    common = ["--no-defaults", f"--user={getpass.getuser()}", "--innodb-use-native-aio=0"]
+    subprocess.run(
+        ["mariadb-install-db", *common, "--datadir=./data", "--skip-test-db"], cwd=tmp_path, **quiet
+    )
+    port = world.stack.port("encrypted")
+    path = os.environ["PATH"] + ":/usr/sbin"
+    server = subprocess.Popen(
+        [shutil.which("mariadbd", path=path), *common, "--datadir=./data", "--socket=mysql.sock"]
+        + [f"--port={port}", "--bind-address=127.0.0.1", "--skip-grant-tables", "--skip-networking=0"]
+        + [f"--ssl-key={key}", f"--ssl-cert={certificate}", "--require-secure-transport=ON"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stderr=(tmp_path / "mariadb.log").open("w"),
+    )
+    try:
+        where = {"mysql_host": "127.0.0.1", "mysql_port": port, "mysql_user": "any", "mysql_database": "mysql"}
+        wait_until(lambda: world.command("migrate", **where).returncode == 0, 60, "migrated", 0.2)
+        assert "schema_version" in {p.stem for p in (tmp_path / "data" / "mysql").iterdir()}
+    finally:
+        server.kill()
+        server.wait(10)
