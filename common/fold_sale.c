@@ -231,11 +231,9 @@ void fold_apply_archive(struct fold *f)
     if (!is_new_operation(f)) {
         return;
     }
-    if (f->log.rules < 2) {
-        fold_tell_reason(f, "x", REASON_BAD_OPERATION);
-    } else if (item == NULL) {
+    if (f->log.rules >= 2 && item == NULL) {
         fold_tell_reason(f, "x", REASON_UNKNOWN_ITEM);
-    } else if (!is_closed(&item->stock) || item->stock.held > 0) {
+    } else if (f->log.rules < 2 || !is_closed(&item->stock) || item->stock.held > 0) {
         fold_tell_reason(f, "x", REASON_BAD_OPERATION);
     } else {
         archive_item(f, item);

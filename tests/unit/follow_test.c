@@ -455,7 +455,7 @@ static void waits_until_redis_is_rebuilt(void **state)
     }
     assert_int_equal(action, FOLLOW_REBUILD);
     assert_int_equal(follow_record(&f, &ten, 22, 0, &action), FOLLOW_DROP);
-    assert_int_equal(follow_tick(&f, 100 * PROBE_MS), FOLLOW_NOTHING);
+    assert_int_equal(follow_tick(&f, (int64_t)100 * PROBE_MS), FOLLOW_NOTHING);
     assert_false(follow_is_halted(&f));
     follow_reset(&f);
     assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);

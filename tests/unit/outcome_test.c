@@ -996,15 +996,13 @@ static uint32_t next_random(uint32_t *seed)
     return *seed >> 8;
 }
 
-/* A random command over few orders, users, items and payments, so that they meet. */
-static void random_command(uint32_t *seed, int64_t now, struct buf *out)
+/* Over few items, so that they meet. */
+static void random_sale(uint32_t *seed, struct buf *out)
 {
-    const unsigned order = next_random(seed) % 24;
-    const unsigned user = order % 3;
+    static const char *const states[] = {"pause", "resume"};
     const unsigned item = next_random(seed) % 3;
 
-    buf_clear(out);
-    switch (next_random(seed) % 10) {
+    switch (next_random(seed) % 4) {
     case 0:
         buf_printf(out,
                    "{\"type\":\"sale\",\"op_id\":\"o%u\",\"item_id\":\"i%u@3\",\"action\":\"%s\","
@@ -1017,26 +1015,41 @@ static void random_command(uint32_t *seed, int64_t now, struct buf *out)
         buf_printf(out,
                    "{\"type\":\"sale\",\"op_id\":\"p%u\",\"item_id\":\"i%u@3\",\"action\":\"%s\"}",
                    next_random(seed) % 900, item,
-                   next_random(seed) % 40 == 0  ? "close"
-                   : next_random(seed) % 2 == 0 ? "pause"
-                                                : "resume");
+                   next_random(seed) % 40 == 0 ? "close" : states[next_random(seed) % 2]);
         break;
     case 2:
         buf_printf(out, "{\"type\":\"restock\",\"op_id\":\"o%u\",\"item_id\":\"i%u@3\",\"qty\":%u}",
                    next_random(seed) % 200, item, next_random(seed) % 5 + 1);
+        break;
+    default:
+        buf_printf(out, "{\"type\":\"archive\",\"op_id\":\"a%u\",\"item_id\":\"i%u@3\"%s}",
+                   next_random(seed) % 300, item,
+                   next_random(seed) % 4 == 0 ? "" : ",\"users\":\"u0,u2\"");
+        break;
+    }
+}
+
+/* A random command over few orders, users, items and payments, so that they meet. */
+static void random_command(uint32_t *seed, int64_t now, struct buf *out)
+{
+    static const char *const payers[] = {"", ",\"user_id\":\"u0\"", ",\"user_id\":\"u1\"",
+                                         ",\"user_id\":\"u2\""};
+    const unsigned order = next_random(seed) % 24;
+    const unsigned user = order % 3;
+
+    buf_clear(out);
+    switch (next_random(seed) % 10) {
+    case 0:
+    case 1:
+    case 2:
+        random_sale(seed, out);
         break;
     case 3:
         buf_puts(out, next_random(seed) % 4 == 0 ? "{\"type\":\"mark\",\"run_id\":\"r\"}"
                                                  : "{\"type\":\"tick\"}");
         break;
     case 4:
-        if (next_random(seed) % 2 == 0) {
-            buf_puts(out, next_random(seed) % 4 == 0 ? commands[next_random(seed) % 11] : "[]");
-        } else {
-            buf_printf(out, "{\"type\":\"archive\",\"op_id\":\"a%u\",\"item_id\":\"i%u@3\"%s}",
-                       next_random(seed) % 300, item,
-                       next_random(seed) % 4 == 0 ? "" : ",\"users\":\"u0,u2\"");
-        }
+        buf_puts(out, next_random(seed) % 4 == 0 ? commands[next_random(seed) % 11] : "[]");
         break;
     case 5:
         buf_printf(out,
@@ -1049,17 +1062,14 @@ static void random_command(uint32_t *seed, int64_t now, struct buf *out)
                    "{\"type\":\"pay\",\"order_id\":\"%08x-4cc6-8003-b966-02a1b9e15d3c\","
                    "\"payment_id\":\"p%u\"%s}",
                    order, next_random(seed) % 300,
-                   next_random(seed) % 8 == 0 ? ""
-                   : user == 0                ? ",\"user_id\":\"u0\""
-                   : user == 1                ? ",\"user_id\":\"u1\""
-                                              : ",\"user_id\":\"u2\"");
+                   payers[next_random(seed) % 8 == 0 ? 0 : user + 1]);
         break;
     default:
         buf_printf(out,
                    "{\"type\":\"order\",\"order_id\":\"%08x-4cc6-%d003-b966-02a1b9e15d3c\","
                    "\"item_id\":\"i%u@3\",\"user_id\":\"u%u\",\"qty\":%u,\"not_after\":%lld}",
-                   order, next_random(seed) % 4 == 0 ? 7 : 8, item, user, next_random(seed) % 4 + 1,
-                   (long long)(now + next_random(seed) % 500 - 20));
+                   order, next_random(seed) % 4 == 0 ? 7 : 8, next_random(seed) % 3, user,
+                   next_random(seed) % 4 + 1, (long long)(now + next_random(seed) % 500 - 20));
         break;
     }
 }
