@@ -42,6 +42,7 @@ def mysql_of(env, **options):
         port=int(env["MYSQL_PORT"]),
         user=env["MYSQL_USER"],
         password=env["MYSQL_PASSWORD"],
+        ssl={"check_hostname": False},  # if the server can
         **({"database": env["MYSQL_DATABASE"], "autocommit": True} | options),
     )
 
