@@ -7,7 +7,8 @@ import json
 from collections import namedtuple
 
 # keys and headers are as records may have them; what they are makes no difference to the detail.
-Bad = namedtuple("Bad", "name value detail key headers", defaults=(b"k", ()))
+# rules: the number in force before it.
+Bad = namedtuple("Bad", "name value detail key headers rules", defaults=(b"k", (), 1))
 
 KEYED = "e787366c-4cc6-8000-b966-02a1b9e15d3c"
 UNKEYED = "0190163d-8694-7000-b966-02a1b9e15d3c"
@@ -15,9 +16,10 @@ ELSEWHERE = "0190163d-8694-7001-b966-02a1b9e15d3c"
 BEYOND = "0190163d-8694-7fff-b966-02a1b9e15d3c"
 LOG_ID = "0123456789abcdef0123456789abcdef"
 TIME_MAX = 2**53 - 1
+TOPIC_MAX = 5_000_000  # bytes: what the topic lets in, five times Kafka's default
 
 # member -> (kind, lowest, highest, a good value)
-ID, ITEM, ORDER, LOG, ACTION, NUMBER = "id", "item", "order", "log", "action", "number"
+ID, ITEM, ORDER, LOG, ACTION, USERS, NUMBER = "id", "item", "order", "log", "action", "users", "number"
 
 
 def number(low, high, good=None):
@@ -72,6 +74,9 @@ BAD_VALUES = {
     + [KEYED[:14] + "4" + KEYED[15:], KEYED[:19] + "7" + KEYED[20:], KEYED[:19] + "c" + KEYED[20:]],
     LOG: NO_TEXT + ["", LOG_ID[:-1], LOG_ID + "0", LOG_ID.upper(), LOG_ID[:-1] + "g"],
     ACTION: NO_TEXT + ["", "Open", "stop", "open ", "archive"],
+    USERS: NO_TEXT
+    + ["", ",", "a,", ",a", "a,,b", "a, b", "a;b", "a,é", "a" * 65]
+    + [",".join("a" * 65), [*"ab"], "b," + "a" * 65],
 }
 # Numbers as they are written, for whatever is not an integer in range.
 BAD_NUMBERS = ['"1"', "null", "true", "[]", "{}", "1.0", "1.5", "1e2", "-1", "9007199254740993"]
@@ -122,9 +127,19 @@ def unknown_members():
         sale = {k: v for k, v in good("sale").items() if k not in TERMS} | {"action": action}
         for term in TERMS:
             yield Bad(f"{action} with {term}", text(sale | {term: 1}), "unknown_field")
+    named = text(good("archive") | {"users": "a,b"})
+    yield Bad("archive with users, rules 1", named, "unknown_field")
     # An unknown member is found before a bad one, and a bad one before the wrong partition.
     yield Bad("unknown and bad", text(good("restock") | {"qty": 0, "x": 1}), "unknown_field")
     yield Bad("bad and elsewhere", text(good("restock") | {"qty": 0, "item_id": "a@1"}), "bad_field")
+
+
+def users_under_rules_2():
+    for i, value in enumerate(BAD_VALUES[USERS]):
+        yield Bad(f"archive.users#{i}", text(good("archive") | {"users": value}), "bad_field", rules=2)
+    yield Bad("users and x", text(good("archive") | {"users": "", "x": 1}), "unknown_field", rules=2)
+    users = text(good("archive") | {"users": "a,b", "item_id": "a@1"})
+    yield Bad("users and elsewhere", users, "wrong_partition", rules=2)
 
 
 def other_types():
@@ -146,8 +161,10 @@ def elsewhere():
 
 def no_json():
     order = text(good("order"))
-    for cut in range(0, len(order), 9):
-        yield Bad(f"cut at {cut}", order[:cut], "not_json")
+    for kind in TYPES:
+        whole = text(good(kind))
+        for cut in range(0, len(whole), 7):
+            yield Bad(f"{kind} cut at {cut}", whole[:cut], "not_json")
     for i, value in enumerate(
         [b"{", b"}", b"[]", b"[" + order + b"]", b"null", b"true", b"1", b'"order"', b" ", b"\n", b"\0"]
         + [order + b"x", order + order, order + b"\0", order + b",", b"\xef\xbb\xbf" + order, b"//\n" + order]
@@ -175,7 +192,7 @@ def deep_and_large():
     nested = b'{"a":' * 500 + b"{}" + b"}" * 500
     yield Bad("nested objects", nested, "unknown_type")
     order = text(good("order"))
-    for size in (4097, 5000, 8191, 8192, 8193, 65536, 900_000):
+    for size in (4097, 5000, 8191, 8192, 8193, 65536, 900_000, TOPIC_MAX - 10_000):
         yield Bad(f"{size} bytes", b"x" * size, "too_large")
         yield Bad(f"{size} bytes of json", order.ljust(size), "too_large")
     yield Bad("4096 bytes that are none", b"{".ljust(4096), "not_json")
@@ -183,28 +200,52 @@ def deep_and_large():
     yield Bad("300 members", many, "unknown_field")
 
 
+ODD_KEYS = [None, b"\0", b"\xff" * 10, b"k" * 1024, b"k" * 1025, b"k" * 500_000, b"\x1b]0;x\x07", b"a b"]
+ODD_HEADERS = [
+    [("reason", b"ok"), ("topic", b"mine"), ("partition", b"9"), ("offset", b"-1")],
+    [("traceparent", b"\xff" * 55)],
+    [("h" * 1000, b"v" * 10_000)],
+    [(f"h{i}", bytes([i])) for i in range(200)],
+    [("twice", b"1"), ("twice", b"2"), ("null", None)],
+]
+
+
 def odd_envelopes():
     """The same few bad values with keys and headers of all kinds."""
     values = [(None, "null_value"), (b"{", "not_json"), (text(good("mark") | {"run_id": ""}), "bad_field")]
-    keys = [None, b"\0", b"\xff" * 10, b"k" * 1024, b"k" * 1025, b"k" * 500_000, b"\x1b]0;x\x07", b"a b"]
-    headers = [
-        [("reason", b"ok"), ("topic", b"mine"), ("partition", b"9"), ("offset", b"-1")],
-        [("traceparent", b"\xff" * 55)],
-        [("h" * 1000, b"v" * 10_000)],
-        [(f"h{i}", bytes([i])) for i in range(200)],
-        [("twice", b"1"), ("twice", b"2"), ("null", None)],
-    ]
     for i, (value, detail) in enumerate(values):
-        for j, key in enumerate(keys):
+        for j, key in enumerate(ODD_KEYS):
             yield Bad(f"value {i}, key {j}", value, detail, key)
-        for j, some in enumerate(headers):
+        for j, some in enumerate(ODD_HEADERS):
             yield Bad(f"value {i}, headers {j}", value, detail, b"k", tuple(some))
 
 
 def battery():
-    """All of them; no two are the same record."""
+    """All of them, those of rules 1 first; no two are the same record."""
     makers = (broken_fields, unknown_members, other_types, elsewhere, no_json, deep_and_large, odd_envelopes)
     found = {}
-    for bad in (b for maker in makers for b in maker()):
+    for bad in (b for maker in (*makers, users_under_rules_2) for b in maker()):
         found.setdefault((bad.key, bad.value, bad.headers), bad)
     return list(found.values())
+
+
+def escaped(value):
+    return "".join(f"\\u{ord(c):04x}" for c in value)
+
+
+def look_alikes(order):
+    """The records of a good order, as (value, key, headers), in which it is as good as in the plainest."""
+    plain, key = text(order), order["item_id"].encode()
+    yield plain, key, []
+    yield plain.ljust(4096), key, []
+    yield plain.rjust(4096, b"\n"), key, []
+    yield json.dumps(order, indent=3).replace("\n", "\r\n\t").encode(), key, []
+    yield text(dict(reversed(order.items()))), key, []
+    spelled = ",".join(
+        f'"{escaped(k)}":' + (f'"{escaped(v)}"' if isinstance(v, str) else str(v)) for k, v in order.items()
+    )
+    yield b"{" + spelled.encode() + b"}", key, []
+    for odd in ODD_KEYS:
+        yield plain, odd, []
+    for some in ODD_HEADERS:
+        yield plain, key, some

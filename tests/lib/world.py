@@ -136,14 +136,14 @@ class World:
         self.matchers = []
         self.brokers = stack.env["KAFKA_BROKERS"]
         self.log_ids = [uuid.uuid4().hex for _ in range(partitions)]
-        self.producer = self._make_producer()
+        self.producer = self.make_producer()
         self._make_topics()
 
     # -- the log
 
-    def _make_producer(self):
+    def make_producer(self, **settings):
         return Producer(
-            {"bootstrap.servers": self.brokers, "enable.idempotence": True, "linger.ms": 2}
+            {"bootstrap.servers": self.brokers, "enable.idempotence": True, "linger.ms": 2} | settings
         )
 
     def _make_topics(self):
