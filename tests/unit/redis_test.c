@@ -223,13 +223,28 @@ static void eval(struct world *w)
     assert_true(redis_eval(w->redis, &call, on_done, w, &err));
 }
 
+static void come_up(struct world *w)
+{
+    start(w, "127.0.0.1");
+    turn_until(w, &w->ups, 1);
+}
+
+/* One evaluation to its result. */
+static int ask(struct world *w)
+{
+    const int n = w->n_results;
+
+    eval(w);
+    turn_until(w, &w->n_results, n + 1);
+    return w->results[n];
+}
+
 static void test_gets_an_answer(void **state)
 {
     struct world *w = *state;
 
     w->says.evalsha[0] = "$2\r\nok\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
+    come_up(w);
     eval(w);
     assert_int_equal(w->n_results, 0); /* not before the call returns */
     turn_until(w, &w->n_results, 1);
@@ -252,8 +267,7 @@ static void test_no_answer_is_unknown(void **state)
 
     w->says.evalsha[0] = "";
     w->says.evalsha[1] = "";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
+    come_up(w);
     eval(w);
     eval(w);
     turn_until(w, &w->n_results, 2);
@@ -270,15 +284,10 @@ static void test_broken_connection_is_unknown(void **state)
 
     w->says.evalsha[0] = "!";
     w->says.evalsha[1] = "$2\r\nok\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_UNKNOWN);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_UNKNOWN);
     turn_until(w, &w->ups, 2);
-    eval(w);
-    turn_until(w, &w->n_results, 2);
-    assert_int_equal(w->results[1], REDIS_GOT);
+    assert_int_equal(ask(w), REDIS_GOT);
 }
 
 static void test_half_a_reply_is_unknown(void **state)
@@ -286,11 +295,8 @@ static void test_half_a_reply_is_unknown(void **state)
     struct world *w = *state;
 
     w->says.evalsha[0] = "$200\r\nok";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_UNKNOWN);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_UNKNOWN);
 }
 
 static void test_garbage_is_unknown(void **state)
@@ -298,11 +304,8 @@ static void test_garbage_is_unknown(void **state)
     struct world *w = *state;
 
     w->says.evalsha[0] = "?what\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_UNKNOWN);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_UNKNOWN);
     turn_until(w, &w->ups, 2);
 }
 
@@ -312,11 +315,8 @@ static void test_forgotten_script_is_loaded_and_sent_again(void **state)
 
     w->says.evalsha[0] = "-NOSCRIPT No matching script.\r\n";
     w->says.evalsha[1] = "$2\r\nok\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_GOT);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_GOT);
     assert_string_equal(w->replies[0], "ok");
     assert_int_equal(w->evals, 2);
     assert_int_equal(w->loads, 2);
@@ -329,11 +329,8 @@ static void test_script_that_stays_forgotten(void **state)
 
     w->says.evalsha[0] = "-NOSCRIPT No matching script.\r\n";
     w->says.evalsha[1] = "-NOSCRIPT No matching script.\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_LATER);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_LATER);
     assert_int_equal(w->evals, 2);
 }
 
@@ -342,11 +339,8 @@ static void test_demoted_master_is_left(void **state)
     struct world *w = *state;
 
     w->says.evalsha[0] = "-READONLY You can't write against a read only replica.\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_LATER);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_LATER);
     turn_until(w, &w->downs, 1);
 }
 
@@ -355,11 +349,8 @@ static void test_errors_that_stay_are_told(void **state)
     struct world *w = *state;
 
     w->says.evalsha[0] = "-WRONGTYPE Operation against a key\r\n";
-    start(w, "127.0.0.1");
-    turn_until(w, &w->ups, 1);
-    eval(w);
-    turn_until(w, &w->n_results, 1);
-    assert_int_equal(w->results[0], REDIS_FAILED);
+    come_up(w);
+    assert_int_equal(ask(w), REDIS_FAILED);
 }
 
 static void test_evicting_server_is_unfit(void **state)
