@@ -82,6 +82,26 @@ enum fold_table { FOLD_ITEMS, FOLD_ORDERS, FOLD_PAYMENTS, FOLD_OPERATIONS };
 typedef bool fold_each_fn(struct slice field, struct slice value, void *arg);
 void fold_each(const struct fold *f, enum fold_table table, fold_each_fn *each, void *arg);
 
+/*
+ * Loading: makes a fresh fold the state at a position, from what Redis must hold there.  First the
+ * log (its counts are made anew) and `holds`, then items, operations, payments and orders in this
+ * order of tables, then the live holds of each hold_ms in due order.  Each fails with ERR_FATAL on
+ * text that is none; then the fold is of no use.
+ */
+struct fold_field {
+    struct slice name, value;
+};
+
+struct fold_hold {
+    struct slice hold_ms, order_id, user_id;
+};
+
+bool fold_load_log(struct fold *f, const struct fold_log *log, struct slice holds,
+                   struct err *err) ATTR_MUSTCHECK;
+bool fold_load(struct fold *f, enum fold_table table, const struct fold_field *field,
+               struct err *err) ATTR_MUSTCHECK;
+bool fold_load_hold(struct fold *f, const struct fold_hold *hold, struct err *err) ATTR_MUSTCHECK;
+
 /* Calls each(hold_ms in text, entry as in a due list) for every live hold, in due order. */
 void fold_each_hold(const struct fold *f, fold_each_fn *each, void *arg);
 
