@@ -80,6 +80,11 @@ $(BENCHES): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 bench: $(BENCHES) ## build the micro benches, run those that need no server
 	$(BUILD)/tests/pure_bench
 
+.PHONY: bench-recovery
+bench-recovery: all ## an empty Redis: replay against rebuild (ORDERS=200000)
+	@tools/deps.sh servers tests
+	BUILD=$(abspath $(BUILD)) tests/bench/recovery.py $(or $(ORDERS),200000)
+
 # Not of `make check`: it needs a Redis.
 DIFFERENTIAL := $(BUILD)/tests/differential
 $(DIFFERENTIAL): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/differential/*.c)) $(BUILD)/lib/common.a

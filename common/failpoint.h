@@ -2,8 +2,8 @@
  * failpoint.h - places at which a test may end the process, or pretend that a reply was lost.
  *
  * Always compiled in and inert, unless the environment names one: SECKILL_FAILPOINT=NAME:N takes
- * effect when NAME is passed for the Nth time.  Only for tests; docs/operations.md says so.  Any
- * thread.
+ * effect when NAME is passed for the Nth time; NAME:N:stop stops where the others kill.  Only for
+ * tests; docs/operations.md says so.  Any thread.
  */
 #ifndef COMMON_FAILPOINT_H
 #define COMMON_FAILPOINT_H

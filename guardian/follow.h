@@ -124,6 +124,11 @@ static inline bool follow_is_halted(const struct follow *f)
     return f->state == FOLLOW_HALTED;
 }
 
+static inline bool follow_is_lost(const struct follow *f)
+{
+    return f->state == FOLLOW_LOST;
+}
+
 static inline int64_t follow_seek_offset(const struct follow *f)
 {
     return f->seek_offset;

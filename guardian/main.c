@@ -11,6 +11,7 @@
 #include "guardian/db.h"
 #include "guardian/dead.h"
 #include "guardian/migrate.h"
+#include "guardian/rebuild.h"
 #include "guardian/reconcile.h"
 #include "guardian/service.h"
 #include "guardian/settings.h"
@@ -56,6 +57,7 @@ static const struct command_row {
     {"migrate", migrate, false},
     {"reconcile", reconcile_run, false},
     {"verify", verify_run, false},
+    {"rebuild", rebuild_run, false},
 };
 
 static int run_command(const struct settings *settings, const char *name)

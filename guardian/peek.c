@@ -9,6 +9,7 @@
 
 #include "chunk_lua.h"
 #include "common/xmalloc.h"
+#include "position_lua.h"
 
 struct peek {
     const struct options_redis *redis; /* borrowed */
@@ -105,7 +106,7 @@ static bool make_connection(struct peek *p, struct err *err)
     return true;
 }
 
-static int key_of(const struct peek *p, int partition, const char *name, char *out, size_t size)
+int peek_key(const struct peek *p, int partition, const char *name, char *out, size_t size)
 {
     return snprintf(out, size, "%s:{%d}:%s", p->redis->key_prefix, partition, name);
 }
@@ -144,8 +145,8 @@ bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int c
     size_t lens[] = {4,
                      sizeof(chunk_lua),
                      1,
-                     (size_t)key_of(p, hash.partition, "log", log, sizeof(log)),
-                     (size_t)key_of(p, hash.partition, hash.name, key, sizeof(key)),
+                     (size_t)peek_key(p, hash.partition, "log", log, sizeof(log)),
+                     (size_t)peek_key(p, hash.partition, hash.name, key, sizeof(key)),
                      strlen(cursor),
                      (size_t)snprintf(number, sizeof(number), "%d", count)};
     struct slice watermark, next;
@@ -240,7 +241,7 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
     char log[KEY_BYTES], key[KEY_BYTES];
     const struct slice first[] = {
         SLICE_LIT("HGET"),
-        {log, (size_t)key_of(p, hash.partition, "log", log, sizeof(log))},
+        {log, (size_t)peek_key(p, hash.partition, "log", log, sizeof(log))},
         SLICE_LIT("watermark"),
     };
     struct slice *second = xreallocarray(NULL, n + 2, sizeof(*second));
@@ -248,7 +249,8 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
     const int words[] = {3, (int)n + 2};
     peek_answer_fini(a);
     second[0] = SLICE_LIT("HMGET");
-    second[1] = (struct slice){key, (size_t)key_of(p, hash.partition, hash.name, key, sizeof(key))};
+    second[1] =
+        (struct slice){key, (size_t)peek_key(p, hash.partition, hash.name, key, sizeof(key))};
     for (size_t i = 0; i < n; i++) {
         second[i + 2] = fields[i];
     }
@@ -268,12 +270,12 @@ bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a, str
     char log[KEY_BYTES], key[KEY_BYTES];
     const struct slice first[] = {
         SLICE_LIT("HGET"),
-        {log, (size_t)key_of(p, list.partition, "log", log, sizeof(log))},
+        {log, (size_t)peek_key(p, list.partition, "log", log, sizeof(log))},
         SLICE_LIT("watermark"),
     };
     const struct slice second[] = {
         SLICE_LIT("LRANGE"),
-        {key, (size_t)key_of(p, list.partition, list.name, key, sizeof(key))},
+        {key, (size_t)peek_key(p, list.partition, list.name, key, sizeof(key))},
         SLICE_LIT("0"),
         SLICE_LIT("-1"),
     };
@@ -309,13 +311,13 @@ bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struc
     char log[KEY_BYTES], outbox[KEY_BYTES];
     const struct slice first[] = {
         SLICE_LIT("HMGET"),
-        {log, (size_t)key_of(p, partition, "log", log, sizeof(log))},
+        {log, (size_t)peek_key(p, partition, "log", log, sizeof(log))},
         SLICE_LIT("genesis"),
         SLICE_LIT("watermark"),
     };
     const struct slice second[] = {
         SLICE_LIT("LINDEX"),
-        {outbox, (size_t)key_of(p, partition, "outbox", outbox, sizeof(outbox))},
+        {outbox, (size_t)peek_key(p, partition, "outbox", outbox, sizeof(outbox))},
         SLICE_LIT("0"),
     };
     const struct slice *const commands[] = {first, second};
@@ -333,4 +335,155 @@ bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struc
     probe->is_known = take_probe(reply, probe);
     freeReplyObject(reply);
     return true;
+}
+
+/* Runs a script; the reply is the caller's.  NULL with err set on any failure. */
+static redisReply *run(struct peek *p, const struct peek_call *script, struct err *err)
+{
+    const size_t n = 3 + script->n_words;
+    const char **words = xreallocarray(NULL, n, sizeof(*words));
+    size_t *lens = xreallocarray(NULL, n, sizeof(*lens));
+    redisReply *reply = NULL;
+    char number[24];
+
+    words[0] = "EVAL";
+    lens[0] = 4;
+    words[1] = (const char *)script->script;
+    lens[1] = script->script_len;
+    words[2] = number;
+    lens[2] = (size_t)snprintf(number, sizeof(number), "%zu", script->n_keys);
+    for (size_t i = 0; i < script->n_words; i++) {
+        words[3 + i] = script->words[i].ptr == NULL ? "" : script->words[i].ptr;
+        lens[3 + i] = script->words[i].len;
+    }
+    if (make_connection(p, err)) {
+        reply = call(p, (int)n, words, lens, err);
+    }
+    free(words);
+    free(lens);
+    return reply;
+}
+
+bool peek_script(struct peek *p, const struct peek_call *script, char *text, size_t size,
+                 struct err *err)
+{
+    redisReply *reply = run(p, script, err);
+    struct slice said;
+    bool ok;
+
+    if (reply == NULL) {
+        return false;
+    }
+    ok = text_of(reply, &said) && slice_copy(said, text, size);
+    freeReplyObject(reply);
+    return ok || err_set(err, ERR_RETRY, "redis: a script answered something else");
+}
+
+static bool take_look(const redisReply *reply, struct peek_look *look)
+{
+    struct slice first, second, third;
+
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return false;
+    }
+    if (reply->elements == 0) {
+        look->found = PEEK_NOTHING;
+        return true;
+    }
+    if (!text_of(reply->element[0], &first)) {
+        return false;
+    }
+    if (reply->elements == 1) {
+        look->found = PEEK_KEYS;
+        return slice_eq(first, SLICE_LIT("keys"));
+    }
+    if (!text_of(reply->element[1], &second)) {
+        return false;
+    }
+    if (slice_eq(first, SLICE_LIT("rebuild"))) {
+        look->found = PEEK_REBUILD;
+        return reply->elements == 3 && text_of(reply->element[2], &third) &&
+               slice_copy(second, look->token, sizeof(look->token)) &&
+               slice_to_i64(third, 0, INT64_MAX, &look->progress);
+    }
+    look->found = PEEK_STATE;
+    return slice_copy(first, look->genesis, sizeof(look->genesis)) &&
+           slice_to_i64(second, 0, INT64_MAX, &look->watermark);
+}
+
+bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err *err)
+{
+    static const char *const names[] = {"log",      "outbox", "items",  "orders",
+                                        "payments", "ops",    "rebuild"};
+    enum { KEYS = sizeof(names) / sizeof(names[0]) };
+    char keys[KEYS][KEY_BYTES];
+    struct slice words[KEYS + 1];
+    const struct peek_call script = {position_lua, sizeof(position_lua), words, KEYS + 1, KEYS};
+    redisReply *reply;
+    bool ok;
+
+    *look = (struct peek_look){.watermark = -1};
+    for (size_t i = 0; i < KEYS; i++) {
+        const int len = peek_key(p, partition, names[i], keys[i], sizeof(keys[i]));
+
+        words[i] = (struct slice){keys[i], (size_t)len};
+    }
+    words[KEYS] = SLICE_LIT("0");
+    reply = run(p, &script, err);
+    if (reply == NULL) {
+        return false;
+    }
+    ok = take_look(reply, look);
+    freeReplyObject(reply);
+    return ok || err_set(err, ERR_RETRY, "redis: position.lua answered something else");
+}
+
+/* The pattern that only a partition's keys match: glob characters of the prefix are escaped. */
+static size_t pattern_of(const struct peek *p, int partition, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (const char *at = p->redis->key_prefix; *at != '\0' && n + 32 < size; at++) {
+        if (strchr("*?[]\\^-", *at) != NULL) {
+            out[n++] = '\\';
+        }
+        out[n++] = *at;
+    }
+    return n + (size_t)snprintf(out + n, size - n, ":{%d}:*", partition);
+}
+
+bool peek_each_key(struct peek *p, int partition, void (*each)(struct slice key, void *arg),
+                   void *arg, struct err *err)
+{
+    char pattern[2 * KEY_BYTES];
+    char cursor[24] = "0";
+    const size_t len = pattern_of(p, partition, pattern, sizeof(pattern));
+    bool ok = make_connection(p, err);
+
+    while (ok) {
+        const char *words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
+        const size_t lens[] = {4, strlen(cursor), 5, len, 5, 4};
+        redisReply *reply = call(p, 6, words, lens, err);
+        struct slice next;
+
+        if (reply == NULL) {
+            return false;
+        }
+        ok = (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+              reply->element[1]->type == REDIS_REPLY_ARRAY && text_of(reply->element[0], &next) &&
+              slice_copy(next, cursor, sizeof(cursor))) ||
+             err_set(err, ERR_RETRY, "redis: SCAN gave something else");
+        for (size_t i = 0; ok && i < reply->element[1]->elements; i++) {
+            struct slice key;
+
+            if (text_of(reply->element[1]->element[i], &key)) {
+                each(key, arg);
+            }
+        }
+        freeReplyObject(reply);
+        if (strcmp(cursor, "0") == 0) {
+            break;
+        }
+    }
+    return ok;
 }

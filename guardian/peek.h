@@ -1,8 +1,8 @@
 /*
- * peek.h - reading Redis, one call at a time, for those who may wait: writer threads and commands.
+ * peek.h - asking Redis, one call at a time, for those who may wait: writer threads and commands.
  *
- * Every answer comes with the watermark it is valid at.  Nothing is ever written.  A failed call
- * closes the connection; the next one makes a new one.  One thread at a time.
+ * Every answer comes with the watermark it is valid at.  Only scripts write.  A failed call closes
+ * the connection; the next one makes a new one.  One thread at a time.
  */
 #ifndef GUARDIAN_PEEK_H
 #define GUARDIAN_PEEK_H
@@ -56,5 +56,44 @@ bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a,
 /* Genesis, watermark and the outbox's oldest entry, as of one moment. */
 bool peek_probe(struct peek *p, int partition, struct follow_probe *probe,
                 struct err *err) ATTR_MUSTCHECK;
+
+/* A script's text, and the words of a call: n_keys keys, then arguments. */
+struct peek_call {
+    const unsigned char *script;
+    size_t script_len;
+    const struct slice *words;
+    size_t n_words, n_keys;
+};
+
+/* Runs a script that answers with a text, of which as much as fits goes to text. */
+bool peek_script(struct peek *p, const struct peek_call *call, char *text, size_t size,
+                 struct err *err) ATTR_MUSTCHECK;
+
+/* What position.lua says of a partition. */
+enum peek_found {
+    PEEK_STATE,   /* a state, at watermark */
+    PEEK_REBUILD, /* a rebuild is under way, of which token and progress are told */
+    PEEK_KEYS,    /* keys without a watermark */
+    PEEK_NOTHING,
+};
+
+struct peek_look {
+    enum peek_found found;
+    char genesis[IDS_LOG_LEN + 1];
+    int64_t watermark; /* -1: no state */
+    char token[64];
+    int64_t progress;
+};
+
+/* Fails where nothing may be said to be missing: a replica, a server that loads. */
+bool peek_look(struct peek *p, int partition, struct peek_look *look,
+               struct err *err) ATTR_MUSTCHECK;
+
+/* The names of all keys of a partition; each, a struct slice, lives for the call. */
+bool peek_each_key(struct peek *p, int partition, void (*each)(struct slice key, void *arg),
+                   void *arg, struct err *err) ATTR_MUSTCHECK;
+
+/* The whole name of a partition's key; returns its length. */
+int peek_key(const struct peek *p, int partition, const char *name, char *out, size_t size);
 
 #endif /* GUARDIAN_PEEK_H */

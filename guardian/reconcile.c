@@ -15,6 +15,7 @@
 #include "common/xmalloc.h"
 #include "guardian/ledger_impl.h"
 #include "guardian/mark.h"
+#include "guardian/rebuild.h"
 #include "guardian/report.h"
 #include "guardian/sweep.h"
 
@@ -29,6 +30,8 @@ struct mark_run {
     bool is_met;             /* the guardian has met it */
     bool is_clean;
     bool is_chained; /* the raw record leads from chain_before to chain */
+    bool is_drifted; /* Redis and MySQL differ: a rebuild would close it */
+    bool is_repaired;
     int64_t offset;
     int64_t orders, payments, items, differences;
     uint64_t chain_before, chain;
@@ -228,6 +231,7 @@ static void await_runs(struct reconcile *r)
     }
     for (int i = 0; i < r->n_parts; i++) {
         if (r->marks[i].is_met && !r->marks[i].is_clean) {
+            r->marks[i].is_drifted = true;
             tell_drift(r, i);
         }
         if (ok && r->marks[i].is_stored && !r->marks[i].is_met) {
@@ -340,7 +344,13 @@ static void put_json(const struct reconcile *r, struct buf *out)
     report_json(&r->report.differences, out);
     buf_puts(out, ",\"unchecked\":");
     report_json(&r->report.unchecked, out);
-    buf_puts(out, "}\n");
+    buf_puts(out, ",\"repaired\":[");
+    for (int i = 0, n = 0; i < r->n_parts; i++) {
+        if (r->marks[i].is_repaired) {
+            buf_printf(out, n++ == 0 ? "%d" : ",%d", i);
+        }
+    }
+    buf_puts(out, "]}\n");
 }
 
 static void put_text(const struct reconcile *r, struct buf *out)
@@ -349,6 +359,11 @@ static void put_text(const struct reconcile *r, struct buf *out)
 
     report_text(&r->report.differences, "differs", out);
     report_text(&r->report.unchecked, "unchecked", out);
+    for (int i = 0; i < r->n_parts; i++) {
+        if (r->marks[i].is_repaired) {
+            buf_printf(out, "repaired: partition %d: Redis was put at MySQL's position\n", i);
+        }
+    }
     if (r->settings->quiet && status == REPORT_CLEAN) {
         return;
     }
@@ -412,6 +427,32 @@ static bool tell(const struct reconcile *r)
     ok = report_print(&out);
     buf_fini(&out);
     return ok;
+}
+
+/* ---- repairing ---- */
+
+static bool sweep(struct reconcile *r, int partition)
+{
+    const size_t before = r->report.differences.n;
+    const bool ok = sweep_partition(&r->sweep, partition);
+
+    if (r->report.differences.n > before) {
+        r->marks[partition].is_drifted = true;
+    }
+    return ok;
+}
+
+/* The difference stays told: it is the next run that must be clean. */
+static void repair(struct reconcile *r, int partition)
+{
+    struct rebuild rebuild = {.settings = r->settings, .partition = partition};
+    struct err err = {0};
+
+    if (rebuild_partition(&rebuild, &err) == REBUILD_DONE) {
+        r->marks[partition].is_repaired = true;
+    } else {
+        report_unchecked(&r->report, "partition %d: not repaired: %s", partition, err.text);
+    }
 }
 
 /* ---- all of it ---- */
@@ -494,8 +535,13 @@ int reconcile_run(const struct settings *settings)
         await_runs(r);
         check_chains(r);
         for (int i = 0; i < r->n_parts; i++) {
-            if (r->marks[i].is_met && !sweep_partition(&r->sweep, i)) {
+            if (r->marks[i].is_met && !sweep(r, i)) {
                 break;
+            }
+        }
+        for (int i = 0; settings->repair && i < r->n_parts; i++) {
+            if (r->marks[i].is_drifted) {
+                repair(r, i);
             }
         }
     }

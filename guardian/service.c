@@ -64,6 +64,7 @@ static void on_drain(const char *why ATTR_UNUSED, void *arg)
     struct service *s = arg;
 
     s->is_draining = true;
+    atomic_store(&s->is_leaving, true);
     for (int i = 0; i < s->n_parts; i++) {
         service_regulate(&s->parts[i]);
         service_kick(&s->parts[i]);
@@ -81,6 +82,7 @@ static void on_chores(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, vo
 
         assigned += part->is_assigned ? 1 : 0;
         halted += part->is_assigned && follow_is_halted(&part->follow) ? 1 : 0;
+        service_mend(part);
         if (!service_is_reading(part) || part->is_held || s->is_assigning) {
             continue;
         }

@@ -1,7 +1,7 @@
 /*
  * service_impl.h - the inside of the daemon, shared by service.c (its life, and what operators see),
- * service_read.c (lives of partitions, what is read) and service_write.c (batches and their writing)
- * only.
+ * service_read.c (lives of partitions, what is read), service_write.c (batches and their writing) and
+ * service_mend.c (rebuilding Redis) only.
  */
 #ifndef GUARDIAN_SERVICE_IMPL_H
 #define GUARDIAN_SERVICE_IMPL_H
@@ -18,7 +18,9 @@
 #include "guardian/commit.h"
 #include "guardian/follow.h"
 #include "guardian/ledger.h"
+#include "guardian/mend.h"
 #include "guardian/pool.h"
+#include "guardian/rebuild.h"
 #include "guardian/service.h"
 
 #define GUARDIAN_STATS(X)                                                                          \
@@ -38,6 +40,16 @@
     X(PROBES, COUNTER, "seckill_guardian_probes_total", "",                                        \
       "Times Redis was asked whether an outcome is missing.")                                      \
     X(MARKS, COUNTER, "seckill_guardian_marks_total", "", "Marks compared.")                       \
+    X(REBUILDS_LOST, COUNTER, "seckill_guardian_rebuilds_total", "cause=\"lost\"",                 \
+      "Partitions whose Redis was rebuilt by itself.")                                             \
+    X(REBUILDS_KEYS, COUNTER, "seckill_guardian_rebuilds_total", "cause=\"keys\"",                 \
+      "Partitions whose Redis was rebuilt by itself.")                                             \
+    X(REBUILDS_HEAD, COUNTER, "seckill_guardian_rebuilds_total", "cause=\"head\"",                 \
+      "Partitions whose Redis was rebuilt by itself.")                                             \
+    X(REBUILDS_INTERRUPTED, COUNTER, "seckill_guardian_rebuilds_total", "cause=\"interrupted\"",   \
+      "Partitions whose Redis was rebuilt by itself.")                                             \
+    X(REBUILDS_FAILED, COUNTER, "seckill_guardian_rebuilds_failed_total", "",                      \
+      "Rebuilds that came to nothing, and are tried again.")                                       \
     X(ASSIGNED, GAUGE, "seckill_guardian_partitions", "state=\"assigned\"", "Partitions.")         \
     X(HALTED, GAUGE, "seckill_guardian_partitions", "state=\"halted\"", "Partitions.")             \
     X(WORKERS, GAUGE, "seckill_guardian_workers", "", "Writer threads.")
@@ -81,6 +93,26 @@ struct probe {
     struct err err;
 };
 
+/* Looking at Redis, and rebuilding it. */
+struct mender {
+    struct pool_job job;
+    struct part *part;
+    bool is_running;  /* at the pool */
+    int64_t again_ms; /* no job before */
+    struct mend mend;
+
+    /* Of a look. */
+    bool ok;
+    int64_t position, log_begin;
+    struct peek_look look;
+
+    /* Of a rebuild. */
+    enum mend_cause cause;
+    struct rebuild rebuild;
+    enum rebuild_end end;
+    struct err err;
+};
+
 struct part {
     struct service *service; /* borrowed */
     int partition;
@@ -98,6 +130,7 @@ struct part {
     struct progress committed;
     struct load load;
     struct probe probe;
+    struct mender mender;
     struct backoff backoff;
     struct event *timer; /* lingering, or waiting to try again */
 };
@@ -121,6 +154,7 @@ struct service {
     bool
         is_assigning; /* the group gave partitions, the consumer has not been told where to start */
     bool is_draining;
+    atomic_bool is_leaving;   /* the same, for the pool's threads */
     int64_t closing_since_ms; /* 0: the group was not left yet */
 };
 
@@ -154,5 +188,12 @@ void service_kick(struct part *part);
 
 /* Queues the outcome that was just parsed; base is the head before it. */
 void service_apply(struct part *part, const struct progress *base);
+
+/* service_mend.c */
+
+void service_mend_init(struct part *part);
+
+/* Looks after the partition's Redis; to be called now and then. */
+void service_mend(struct part *part);
 
 #endif /* GUARDIAN_SERVICE_IMPL_H */

@@ -264,7 +264,13 @@ void service_act(struct part *part, enum follow_action action)
         ask_redis(part);
         break;
     case FOLLOW_REBUILD:
-        halt_lost(part);
+        if (part->service->settings->auto_rebuild) {
+            log_error("outcome.lost", LOG_INT("partition", part->partition),
+                      LOG_STR("why", follow_why(&part->follow)));
+            service_mend(part);
+        } else {
+            halt_lost(part);
+        }
         break;
     case FOLLOW_HALT:
         tell_halted(part);
@@ -432,6 +438,7 @@ bool service_make_parts(struct service *s)
         part->backoff = BACKOFF_INIT(RETRY_BASE_MS, RETRY_MAX_MS);
         part->load = (struct load){.job = {.run = run_load, .done = done_load}, .part = part};
         part->probe = (struct probe){.job = {.run = run_probe, .done = done_probe}, .part = part};
+        service_mend_init(part);
         TAILQ_INIT(&part->queue);
         follow_init(&part->follow, i, s->n_parts, s->settings->probe_ms);
         part->timer = evtimer_new(s->base, on_timer, part);

@@ -16,6 +16,10 @@ static const struct conf_option own[] = {
              "Most writer threads, each with a connection to MySQL; there are at least 4."),
     CONF_MS("probe-after", struct settings, probe_ms, "2s", 50, 600000,
             "Silence of a partition after which Redis is asked whether an outcome is missing."),
+    CONF_BOOL("auto-rebuild", struct settings, auto_rebuild, true,
+              "Rebuild Redis from MySQL when nothing else can give it its state back."),
+    CONF_MS("rebuild-stall", struct settings, rebuild_stall_ms, "10s", 1000, 600000,
+            "Standstill after which a rebuild that somebody has begun is done again."),
     CONF_MS("mysql-timeout", struct settings, mysql_timeout_ms, "20s", 1000, 600000,
             "Longest wait for MySQL to connect or to answer."),
     CONF_MS("redis-timeout", struct settings, redis_timeout_ms, "5s", 100, 600000,
@@ -37,7 +41,8 @@ static const struct conf_option own[] = {
     CONF_ARG_STRING("prometheus", struct settings, prometheus, "",
                     "reconcile: also write the result to this file, for node_exporter."),
     CONF_ARG_INT("partition", struct settings, partition, -1, -1, 4095,
-                 "dead list: of this partition only."),
+                 "dead list: of this partition only.  rebuild: this one, whatever its "
+                 "state; else every one without a state."),
     CONF_ARG_STRING("reason", struct settings, reason, "", "dead list: with this reason only."),
     {.name = "since",
      .type = CONF_TYPE_MS,
@@ -54,6 +59,8 @@ static const struct conf_option own[] = {
                   "dead replay: the value as it is (it may be right elsewhere)."),
     CONF_ARG_BOOL("dry-run", struct settings, dry_run,
                   "dead replay: only print what would be appended, and where."),
+    CONF_ARG_BOOL("repair", struct settings, repair,
+                  "reconcile: rebuild the partitions that differ from MySQL."),
     CONF_OPTIONS_END,
 };
 
@@ -79,10 +86,12 @@ const struct conf_spec settings_spec = {
         "  seckill-guardian dead list     records that nobody could process, as PARTITION:OFFSET\n"
         "  seckill-guardian dead show PARTITION:OFFSET\n"
         "  seckill-guardian dead replay PARTITION:OFFSET   appends it anew, corrected\n"
+        "  seckill-guardian rebuild       puts Redis at MySQL's position\n"
         "\n"
         "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
         "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of dead:\n"
-        "0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong usage.\n",
+        "0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong usage.\n"
+        "Of rebuild: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n",
     .groups = groups,
     .family = &options_family,
 };

@@ -28,6 +28,8 @@ struct settings {
     int64_t linger_ms;
     int64_t workers_max;
     int64_t probe_ms;
+    bool auto_rebuild;
+    int64_t rebuild_stall_ms;
     int64_t mysql_timeout_ms;
     int64_t redis_timeout_ms;
     int64_t drain_ms;
@@ -46,6 +48,7 @@ struct settings {
     bool force;
     bool dry_run;
     bool raw;
+    bool repair;
 };
 
 extern const struct conf_spec settings_spec;

@@ -38,6 +38,7 @@ enum {
 /* What the matcher keeps beside a part. */
 struct desk {
     bool is_dirty;
+    enum part_wait told_wait;
     bool is_ours;
     bool has_start; /* during an assignment: start is known */
     int64_t start;
@@ -289,7 +290,7 @@ static void tell_halt(const struct matcher *m, int partition, const struct part_
               LOG_STR("error", action->text));
 }
 
-static void tell_wait(int partition, const struct part_view *before, const struct part_view *after)
+static void tell_wait(int partition, enum part_wait before, const struct part_view *after)
 {
     switch (after->wait) {
     case PART_WAIT_KEYS:
@@ -303,8 +304,7 @@ static void tell_wait(int partition, const struct part_view *before, const struc
     case PART_WAIT_NONE:
     case PART_WAIT_COUNT:
         log_info("partition.waited", LOG_INT("partition", partition),
-                 LOG_STR("for", part_wait_name(before->wait)),
-                 LOG_INT("watermark", after->watermark));
+                 LOG_STR("for", part_wait_name(before)), LOG_INT("watermark", after->watermark));
         break;
     }
 }
@@ -364,8 +364,9 @@ static void step(struct matcher *m, int partition)
         }
     }
     part_look(part, &after);
-    if (before.wait != after.wait) {
-        tell_wait(partition, &before, &after);
+    if (m->desks[partition].told_wait != after.wait) {
+        tell_wait(partition, m->desks[partition].told_wait, &after);
+        m->desks[partition].told_wait = after.wait;
     }
     if (strcmp(before.phase, after.phase) != 0) {
         log_debug("partition.phase", LOG_INT("partition", partition), LOG_STR("from", before.phase),

@@ -1,0 +1,34 @@
+/*
+ * anchor.h - whether the log is the one that MySQL was made from, at MySQL's position.
+ *
+ * Reads the record at the position, whose hash MySQL does not have, and proves as far as it can that
+ * it leads to MySQL's chain: from the chain that the outcome before it carries or, when that is no
+ * longer in the outcomes topic, by remaking the chain from the log's genesis.
+ *
+ * Blocks.
+ */
+#ifndef GUARDIAN_ANCHOR_H
+#define GUARDIAN_ANCHOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/err.h"
+#include "guardian/progress.h"
+#include "guardian/settings.h"
+
+struct anchor {
+    int64_t begin, end; /* the log is [begin, end) */
+    uint64_t hash;      /* of the record at the position */
+    bool is_proven;     /* it leads to MySQL's chain; false: both heads are gone */
+};
+
+/*
+ * Fails with ERR_FATAL when MySQL cannot have been made from this log, or when the log no longer has
+ * what comes after MySQL's position; ERR_RETRY when Kafka does not answer until deadline_ms.
+ */
+bool anchor_find(const struct settings *settings, int partition, const struct progress *at,
+                 int64_t deadline_ms, struct anchor *anchor, struct err *err) ATTR_MUSTCHECK;
+
+#endif /* GUARDIAN_ANCHOR_H */

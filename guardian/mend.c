@@ -1,0 +1,58 @@
+#include "guardian/mend.h"
+
+#include <string.h>
+
+/* What one look shows by itself. */
+static enum mend_cause suspect(const struct mend_view *view)
+{
+    switch (view->look->found) {
+    case PEEK_STATE:
+        /* Catching up reads the record at the watermark again. */
+        return view->look->watermark < view->position && view->log_begin > view->look->watermark
+                   ? MEND_HEAD
+                   : MEND_NONE;
+    case PEEK_NOTHING:
+        return view->log_begin > 0 ? MEND_HEAD : MEND_NONE;
+    case PEEK_KEYS:
+        return MEND_KEYS;
+    case PEEK_REBUILD:
+        return MEND_INTERRUPTED;
+    }
+    return MEND_NONE;
+}
+
+static bool has_moved(struct mend *m, const struct peek_look *look)
+{
+    if (strcmp(m->token, look->token) == 0 && m->progress == look->progress) {
+        return false;
+    }
+    memcpy(m->token, look->token, sizeof(m->token));
+    m->progress = look->progress;
+    return true;
+}
+
+enum mend_cause mend_see(struct mend *m, const struct mend_view *view)
+{
+    const enum mend_cause seen = suspect(view);
+    const int64_t patience_ms = seen == MEND_INTERRUPTED ? m->stall_ms : MEND_TWICE_MS;
+
+    if (has_moved(m, view->look) || seen != m->suspect) {
+        m->suspect = seen;
+        m->since_ms = view->now_ms;
+        return MEND_NONE;
+    }
+    return view->now_ms - m->since_ms >= patience_ms ? seen : MEND_NONE;
+}
+
+const char *mend_cause_name(enum mend_cause cause)
+{
+    static const char *const names[MEND_CAUSES] = {
+        [MEND_NONE] = "none",
+        [MEND_LOST] = "lost",
+        [MEND_KEYS] = "keys",
+        [MEND_HEAD] = "head",
+        [MEND_INTERRUPTED] = "interrupted",
+    };
+
+    return names[cause];
+}

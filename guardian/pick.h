@@ -1,0 +1,42 @@
+/*
+ * pick.h - some records of one partition of a topic, for those who may wait.
+ *
+ * Blocks, on a loop of its own; one thread at a time.
+ */
+#ifndef GUARDIAN_PICK_H
+#define GUARDIAN_PICK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/attr.h"
+#include "common/err.h"
+#include "common/kafka.h"
+
+struct pick;
+
+/* All is borrowed.  NULL with err set when Kafka refuses. */
+struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, int partition,
+                         struct err *err) ATTR_MUSTCHECK;
+void pick_destroy(struct pick *p);
+
+/* The partition is [*begin, *end).  deadline_ms is monotonic, as below. */
+bool pick_range(struct pick *p, int64_t *begin, int64_t *end, int64_t deadline_ms,
+                struct err *err) ATTR_MUSTCHECK;
+
+typedef void pick_record_fn(const struct kafka_record *record, void *arg);
+
+struct pick_span {
+    int64_t from, to; /* both included */
+    pick_record_fn *each;
+    void *arg;
+};
+
+/*
+ * Gives every record of the span, in order.  ERR_FATAL when one of them is missing, ERR_RETRY when
+ * they do not come in time.
+ */
+bool pick_read(struct pick *p, const struct pick_span *span, int64_t deadline_ms,
+               struct err *err) ATTR_MUSTCHECK;
+
+#endif /* GUARDIAN_PICK_H */

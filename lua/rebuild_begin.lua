@@ -1,0 +1,25 @@
+--[[
+rebuild_begin.lua - wipes a partition and fences it: from here on only the holder of the token may write.
+
+KEYS  1 rebuild  2 log  3.. every other key of the partition that is known to exist
+ARGV  1 token  2 base of the due lists' names
+Reply `ok`.  A later call wins over an earlier one.
+]]
+local CHUNK = 4000
+
+-- Those that came into being since the caller looked.
+local due = {}
+local holds = redis.pcall('HGET', KEYS[2], 'holds')
+for hold_ms in string.gmatch(type(holds) == 'string' and holds or '', '%d+') do
+    due[#due + 1] = ARGV[2] .. ':' .. hold_ms
+end
+-- Written before anything is wiped, because Redis refuses it when it is out of memory.
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'progress', '0')
+for first = 2, #KEYS, CHUNK do
+    redis.call('UNLINK', unpack(KEYS, first, math.min(first + CHUNK - 1, #KEYS)))
+end
+for first = 1, #due, CHUNK do
+    redis.call('UNLINK', unpack(due, first, math.min(first + CHUNK - 1, #due)))
+end
+return 'ok'

@@ -1,0 +1,396 @@
+"""The one recovery: Redis put at MySQL's position, by hand and by itself, for every loss there is.
+
+What a rebuilt Redis must hold is told by what stood there before: every key is compared, byte by byte.
+"""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib.record import Record
+from lib.stack import BIN
+from lib.wait import holds_for, wait_until
+
+DONE, REFUSED, FAILED, TAKEN = range(4)
+
+
+@pytest.fixture
+def world(stack, tmp_path):
+    w = Record(stack, tmp_path)
+    w.rebuilders = []
+    yield w
+    for process in w.rebuilders:
+        process.kill()
+        process.wait()
+    w.close()
+
+
+@pytest.fixture
+def sold(world):
+    """A sale under way, at rest: a matcher runs, MySQL has all of it, no guardian runs."""
+    world.migrate().genesis()
+    world.matcher().ready()
+    world.busy(600)
+    g = world.guardian().ready()
+    world.applied()
+    world.caught_up()
+    # Ticks expire what is due; then nothing moves by itself any more.
+    wait_until(lambda: not holds_due(world), 60, "what is due has expired")
+    world.caught_up()
+    assert g.stop() == 0
+    return world
+
+
+def dump(w, p):
+    """Every key of a partition but the outbox; of the due lists only what is still held."""
+    found = {}
+    for key in w.redis.scan_iter(f"{w.name}:{{{p}}}:*", 1000):
+        name = key.rpartition("}:")[2]
+        if name.startswith("due:"):
+            found[name] = w.redis.lrange(key, 0, -1)
+        elif name != "outbox":
+            found[name] = w.redis.hgetall(key)
+    held = {o.split()[0] for user in found.get("orders", {}).values() for o in user.split(";") if o.split()[3] == "H"}
+    for name in [n for n in found if n.startswith("due:")]:
+        found[name] = [e for e in found[name] if e.split()[2] in held]
+        if not found[name]:
+            del found[name]
+    return found
+
+
+def holds_due(w):
+    """Live holds that fall due within the minute."""
+    soon = (time.time() + 30) * 1000
+    return [e for p in range(w.partitions) for n, due in dump(w, p).items() if n.startswith("due:")
+            for e in due if int(e.split()[0]) < soon]
+
+
+def wipe(w, p):
+    w.redis.delete(*w.redis.scan_iter(f"{w.name}:{{{p}}}:*", 1000))
+
+
+def stop_matchers(w):
+    for m in w.matchers:
+        assert m.stop() == 0
+
+
+def rebuild(w, code=DONE, *flags, **settings):
+    done = w.command("rebuild", *flags, **settings)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
+    return done.stdout
+
+
+def at_the_end(w):
+    """Redis and MySQL have all of the log."""
+    for p in range(w.partitions):
+        end = w.log_end(p) - 1
+        wait_until(lambda p=p, end=end: w.position(p) >= end, 60, f"redis: {p} at {end}", 0.1)
+    w.caught_up()
+
+
+def clean(w, *expected):
+    """A guardian runs; everything agrees, and nobody complained of anything but what was expected."""
+    at_the_end(w)
+    report = w.verify()
+    assert report["redis"] == report["mysql"] == report["log"]
+    for g in w.guardians:
+        if g.process.poll() is None:
+            assert g.stop() == 0, g.log.read_text()[-3000:]
+    assert w.complaints(*expected) == []
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_every_key_is_as_it_was(sold):
+    stop_matchers(sold)
+    before = [dump(sold, p) for p in range(2)]
+    assert before[0]["log"]["orders"] != "0" and any(n.startswith("due:") for n in before[0])
+    for p in range(2):
+        wipe(sold, p)
+    said = rebuild(sold)
+    assert [dump(sold, p) for p in range(2)] == before
+    for p in range(2):
+        assert f"partition {p}: at {before[p]['log']['watermark']}, {before[p]['log']['orders']} orders" in said
+    assert "could not be checked" not in said
+    # What has a state is left alone, unless it is named.
+    assert rebuild(sold).count("unchanged: has a state") == 2
+    assert "partition 1: at" in rebuild(sold, DONE, "--partition=1")
+    assert [dump(sold, p) for p in range(2)] == before
+    sold.matcher().ready()
+    sold.guardian().ready()
+    sold.busy(500, seed=2)
+    clean(sold)
+
+
+def test_edited_by_hand(sold):
+    """A matcher runs on; what it had applied comes again with the same bytes."""
+    sold.guardian().ready()
+    name = next(n for n in sold.redis.hkeys(sold.key(0, "items")))
+    fields = sold.redis.hget(sold.key(0, "items"), name).split()
+    fields[0], fields[1] = str(int(fields[0]) + 7), str(int(fields[1]) + 7)
+    sold.redis.hset(sold.key(0, "items"), name, " ".join(fields))
+    user = sold.redis.hkeys(sold.key(0, "orders"))[0]
+    sold.redis.hdel(sold.key(0, "orders"), user)
+    sold.redis.rpush(sold.key(0, "due:12345"), "1 1 a b")
+    rebuild(sold, DONE, "--partition=0")
+    assert not sold.redis.exists(sold.key(0, "due:12345"))
+    sold.busy(500, seed=2)
+    clean(sold, "partition.needs_rebuild")
+    sold.story(0)
+
+
+def test_reconcile_repairs_what_differs(sold):
+    sold.guardian().ready()
+    user = sold.redis.hkeys(sold.key(1, "orders"))[0]
+    sold.redis.hdel(sold.key(1, "orders"), user)
+    report = sold.reconcile(1, "--repair")
+    assert report["repaired"] == [1]
+    sold.reconcile(0)
+    clean(sold)
+
+
+def test_a_key_of_another_type(sold):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    sold.redis.delete(sold.key(0, "log"))
+    sold.redis.set(sold.key(0, "log"), "nonsense")
+    rebuild(sold, DONE, "--partition=0")
+    assert dump(sold, 0) == before
+
+
+def test_nothing_recorded_yet(world):
+    """MySQL has nothing: Redis is emptied, and the log folded from its genesis."""
+    world.migrate().genesis()
+    world.matcher().ready()
+    world.put(0, world.open("lamp@0", 5))
+    world.applied()
+    assert "partition 0: at -1" in rebuild(world, DONE, "--partition=0")
+    world.applied()
+    world.guardian().ready()
+    clean(world)
+
+
+# ---------------------------------------------------------------- what must not be rebuilt
+
+
+def test_mysql_ahead_of_the_log(sold):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    sold.edit("UPDATE progress SET position = position + 100000 WHERE partition_id = 0")
+    assert "MySQL is ahead" in rebuild(sold, REFUSED, "--partition=0")
+    assert dump(sold, 0) == before
+
+
+@pytest.mark.parametrize("cause", ["chain", "position"])
+def test_another_history(sold, cause):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    change = {"chain": "chain = REVERSE(chain)", "position": "position = position - 1"}[cause]
+    sold.edit(f"UPDATE progress SET {change} WHERE partition_id = 0")
+    assert "is not the one that MySQL was made from" in rebuild(sold, REFUSED, "--partition=0")
+    assert dump(sold, 0) == before
+
+
+# ---------------------------------------------------------------- fences
+
+
+def test_the_later_of_two_wins(sold):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    first = start_rebuild(sold, "rebuild.piece:2", pause=True)
+    wait_until(lambda: is_stopped(first), 30, "the first one stands in the middle")
+    assert sold.redis.hget(sold.key(0, "rebuild"), "progress") == "1"
+    rebuild(sold, DONE, "--partition=0")
+    first.send_signal(signal.SIGCONT)
+    # The other has finished, so the partition is open, and not a byte of the first came after that.
+    assert first.wait(60) in (DONE, TAKEN)
+    assert dump(sold, 0) == before
+
+
+def test_the_earlier_of_two_hears_that_it_lost(sold):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    first = start_rebuild(sold, "rebuild.piece:2", pause=True)
+    wait_until(lambda: is_stopped(first), 30, "the first one stands in the middle")
+    second = start_rebuild(sold, "rebuild.piece:3", pause=True)
+    wait_until(lambda: is_stopped(second), 30, "the second one stands in the middle")
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(60) == TAKEN
+    assert "another rebuild has taken over" in first.stdout.read()
+    second.send_signal(signal.SIGCONT)
+    assert second.wait(60) == DONE
+    assert dump(sold, 0) == before
+
+
+def test_a_matcher_refolds_while_the_keys_are_looked_up(sold):
+    """What it made in between is wiped, too: nothing of it is in what SCAN found."""
+    before = dump(sold, 0)
+    sold.busy(200, seed=3)  # beyond MySQL's position
+    sold.applied()
+    stop_matchers(sold)
+    wipe(sold, 0)
+    first = start_rebuild(sold, "rebuild.found:1", pause=True)
+    wait_until(lambda: is_stopped(first), 30, "it has looked up the keys")
+    m = sold.matcher().ready()
+    sold.applied()
+    assert m.stop() == 0
+    assert dump(sold, 0) != before
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(60) == DONE
+    assert dump(sold, 0) == before and not sold.redis.exists(sold.key(0, "outbox"))
+    sold.matcher().ready()
+    sold.guardian().ready()
+    clean(sold)
+
+
+def start_rebuild(w, failpoint, pause=False):
+    process = subprocess.Popen(
+        [BIN / "seckill-guardian", "rebuild", "--partition=0"],
+        env=w.environ(failpoint=failpoint + (":stop" if pause else "")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    w.rebuilders.append(process)
+    return process
+
+
+def is_stopped(process):
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("where", ["rebuild.begun:1", "rebuild.piece:2", "rebuild.end:1"])
+def test_killed_and_done_again_by_hand(sold, where):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    assert start_rebuild(sold, where).wait(60) == -signal.SIGKILL
+    m = sold.matcher().ready()
+    wait_until(lambda: m.metrics()['seckill_matcher_waiting{reason="rebuild_under_way"}'] == 1, 30, "it waits")
+    at = sold.position(1)
+    sold.put(1, {"type": "tick"})
+    wait_until(lambda: sold.position(1) > at, 30, "the other partition goes on")
+    assert not sold.redis.exists(sold.key(0, "log"))
+    m.stop()
+    rebuild(sold)
+    assert dump(sold, 0) == before
+    sold.matcher().ready()
+    sold.guardian().ready()
+    clean(sold)
+
+
+# ---------------------------------------------------------------- by itself
+
+
+def rebuilt(g, cause):
+    wait_until(lambda: g.lines("rebuild.done"), 90, f"rebuilt by itself; {g.log}", 0.2)
+    assert f"cause={cause}" in g.lines("rebuild.done")[0]
+    assert g.metrics()[f'seckill_guardian_rebuilds_total{{cause="{cause}"}}'] == 1
+
+
+def test_an_interrupted_one_is_finished_by_the_guardian(sold):
+    before = dump(sold, 0)
+    assert start_rebuild(sold, "rebuild.piece:2").wait(60) == -signal.SIGKILL
+    g = sold.guardian(rebuild_stall="2s").ready()
+    rebuilt(g, "interrupted")
+    clean(sold)
+    after = dump(sold, 0)
+    assert after["orders"] == before["orders"] and after["items"] == before["items"]
+
+
+def test_one_that_goes_on_is_left_alone(sold):
+    stop_matchers(sold)
+    sold.redis.delete(*sold.redis.scan_iter(f"{sold.name}:{{0}}:*", 1000))
+    g = sold.guardian(rebuild_stall="4s").ready()
+    key = sold.key(0, "rebuild")
+
+    def moves():
+        sold.redis.hset(key, mapping={"token": "somebody", "progress": str(int(time.time() * 1000))})
+        return not g.lines("rebuild.begins")
+
+    holds_for(moves, 8, "somebody else is at it")
+    rebuilt(g, "interrupted")
+    sold.matcher().ready()
+    clean(sold)
+
+
+def test_keys_without_a_watermark(sold):
+    sold.redis.delete(sold.key(0, "log"))
+    m = sold.matchers[0]
+    wait_until(lambda: m.lines("partition.needs_rebuild"), 30, "the matcher says so")
+    assert m.metrics()['seckill_matcher_waiting{reason="keys_without_watermark"}'] == 1
+    g = sold.guardian().ready()
+    rebuilt(g, "keys")
+    sold.busy(300, seed=5)
+    clean(sold, "partition.needs_rebuild")
+
+
+def test_an_outcome_lost_for_certain(world):
+    """It is neither in the topic nor in the outbox; its command is still in the log."""
+    world.migrate().genesis()
+    world.matcher().ready()
+    world.busy(300)
+    world.applied()
+    stop_matchers(world)
+    world.make_told()
+    for p in range(2):
+        values = world.outcome_values(p)
+        world.fill(p, values[:30] + values[31 - p :])
+        world.redis.delete(world.key(p, "outbox"))
+    told = {"topic_outcomes": world.told}
+    world.matcher(f"--topic-outcomes={world.told}").ready()
+    g = world.guardian(**told).ready()
+    rebuilt(g, "lost")
+    assert g.lines("outcome.lost")
+    world.busy(200, seed=2)
+    at_the_end(world)
+    done = world.command("verify", "--json", "--timeout=30s", **told)
+    assert done.returncode == 0 and json.loads(done.stdout)["ok"], done.stdout
+    assert g.stop() == 0
+    assert world.complaints("outcome.lost") == []
+
+
+def test_by_hand_when_automatic_is_off(sold):
+    sold.redis.delete(sold.key(0, "log"))
+    g = sold.guardian(auto_rebuild="false").ready()
+    wait_until(lambda: sold.matchers[0].lines("partition.needs_rebuild"), 30, "the matcher says so")
+    holds_for(lambda: not g.lines("rebuild.begins"), 4, "nobody begins")
+    rebuild(sold)
+    clean(sold, "partition.needs_rebuild")
+
+
+# ---------------------------------------------------------------- shoppers
+
+
+def test_the_door_answers_503_meanwhile(system):
+    here, there = system.open(50, limit=50, partition=0), system.open(50, partition=1)
+    ann = system.shopper()
+    order = ann.reserve(here)
+    process = subprocess.Popen(
+        [BIN / "seckill-guardian", "rebuild", "--partition=0"],
+        env=system.stack.environ(**system.settings, SECKILL_FAILPOINT="rebuild.piece:2:stop"),
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: is_stopped(process), 60, "the rebuild stands in the middle")
+        reason, again_s = wait_until(lambda: refused(ann, here), 30, "orders are refused")
+        assert reason == "not_ready" and again_s > 0
+        assert ann.get(order).status_code == 503
+        system.shopper().reserve(there)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(60) in (DONE, TAKEN)  # a slow test may be overtaken by the guardian
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: ann.order(here).status_code == 201, 60, "it sells again")
+    assert ann.state(order) == "reserved"
+
+
+def refused(shopper, item):
+    """The reason, and when to come again, of an order that is answered 503."""
+    answer = shopper.order(item, wait=0)
+    return answer.status_code == 503 and (answer.json()["reason"], int(answer.headers["Retry-After"]))

@@ -1,0 +1,123 @@
+/*
+ * When the guardian rebuilds a partition's Redis by itself: only for what was seen twice, and a rebuild
+ * that goes on is left alone.
+ */
+#include "guardian/mend.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum {
+    STALL_MS = 5000,
+};
+
+static struct mend fresh(void)
+{
+    return (struct mend){.stall_ms = STALL_MS};
+}
+
+static struct peek_look found(enum peek_found what, int64_t watermark)
+{
+    return (struct peek_look){.found = what, .watermark = watermark};
+}
+
+static enum mend_cause see(struct mend *m, struct peek_look look, int64_t log_begin, int64_t now_ms)
+{
+    const struct mend_view view = {
+        .look = &look, .position = 100, .log_begin = log_begin, .now_ms = now_ms};
+
+    return mend_see(m, &view);
+}
+
+static void a_state_is_left_alone(void **state)
+{
+    struct mend m = fresh();
+
+    (void)state;
+    for (int64_t now_ms = 0; now_ms < 10000; now_ms += 1000) {
+        assert_int_equal(see(&m, found(PEEK_STATE, 100), 0, now_ms), MEND_NONE);
+        assert_int_equal(see(&m, found(PEEK_STATE, 300), 50, now_ms), MEND_NONE);
+    }
+}
+
+/* The matcher folds it from the genesis, or catches up. */
+static void what_the_log_has_is_left_to_the_log(void **state)
+{
+    struct mend m = fresh();
+
+    (void)state;
+    for (int64_t now_ms = 0; now_ms < 10000; now_ms += 1000) {
+        assert_int_equal(see(&m, found(PEEK_NOTHING, -1), 0, now_ms), MEND_NONE);
+    }
+    for (int64_t now_ms = 0; now_ms < 10000; now_ms += 1000) {
+        assert_int_equal(see(&m, found(PEEK_STATE, 40), 40, now_ms), MEND_NONE);
+    }
+    assert_true(mend_wants_log(&(struct peek_look){.found = PEEK_NOTHING}, 100));
+    assert_true(mend_wants_log(&(struct peek_look){.found = PEEK_STATE, .watermark = 99}, 100));
+    assert_false(mend_wants_log(&(struct peek_look){.found = PEEK_STATE, .watermark = 100}, 100));
+    assert_false(mend_wants_log(&(struct peek_look){.found = PEEK_KEYS}, 100));
+}
+
+static void a_head_that_is_gone(void **state)
+{
+    struct mend m = fresh();
+
+    (void)state;
+    assert_int_equal(see(&m, found(PEEK_NOTHING, -1), 1, 0), MEND_NONE);
+    assert_int_equal(see(&m, found(PEEK_NOTHING, -1), 1, MEND_TWICE_MS - 1), MEND_NONE);
+    assert_int_equal(see(&m, found(PEEK_NOTHING, -1), 1, MEND_TWICE_MS), MEND_HEAD);
+    m = fresh();
+    assert_int_equal(see(&m, found(PEEK_STATE, 40), 41, 0), MEND_NONE);
+    assert_int_equal(see(&m, found(PEEK_STATE, 40), 41, MEND_TWICE_MS), MEND_HEAD);
+}
+
+static void once_is_not_enough(void **state)
+{
+    struct mend m = fresh();
+
+    (void)state;
+    assert_int_equal(see(&m, found(PEEK_KEYS, -1), 0, 0), MEND_NONE);
+    assert_int_equal(see(&m, found(PEEK_STATE, 100), 0, 1000), MEND_NONE); /* a failover */
+    assert_int_equal(see(&m, found(PEEK_KEYS, -1), 0, 2000), MEND_NONE);
+    assert_int_equal(see(&m, found(PEEK_KEYS, -1), 0, 3000), MEND_KEYS);
+}
+
+static struct peek_look rebuilding(const char *token, int64_t progress)
+{
+    struct peek_look look = found(PEEK_REBUILD, -1);
+
+    (void)snprintf(look.token, sizeof(look.token), "%s", token);
+    look.progress = progress;
+    return look;
+}
+
+static void a_rebuild_that_goes_on(void **state)
+{
+    struct mend m = fresh();
+
+    (void)state;
+    for (int64_t n = 0; n < 20; n++) {
+        assert_int_equal(see(&m, rebuilding("one", n), 0, n * (STALL_MS - 1)), MEND_NONE);
+    }
+    /* Another one has begun: it may well stand at the same piece. */
+    assert_int_equal(see(&m, rebuilding("two", 19), 0, INT64_C(20) * STALL_MS), MEND_NONE);
+    assert_int_equal(see(&m, rebuilding("two", 19), 0, INT64_C(21) * STALL_MS - 1), MEND_NONE);
+    assert_int_equal(see(&m, rebuilding("two", 19), 0, INT64_C(21) * STALL_MS), MEND_INTERRUPTED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_state_is_left_alone),
+        cmocka_unit_test(what_the_log_has_is_left_to_the_log),
+        cmocka_unit_test(a_head_that_is_gone),
+        cmocka_unit_test(once_is_not_enough),
+        cmocka_unit_test(a_rebuild_that_goes_on),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
