@@ -243,6 +243,14 @@ uint64_t kafka_consumer_lineage(const struct kafka_consumer *c);
 /* The end of the partition's log as of the last fetch; -1: not known yet. */
 int64_t kafka_consumer_end(const struct kafka_consumer *c, int partition);
 
+/*
+ * Deletes of each partition what lies before the offset given for it, for ever.  Blocks.  ERR_RETRY
+ * when Kafka does not answer or does not do it; some of them may have been trimmed then.
+ */
+bool kafka_delete_before(const struct kafka_settings *settings, const char *topic,
+                         const struct kafka_start *first, size_t n, int64_t timeout_ms,
+                         struct err *err) ATTR_MUSTCHECK;
+
 /* Waits, for at most timeout_ms, until the threads of all destroyed clients have ended. */
 bool kafka_wait_ended(int64_t timeout_ms);
 

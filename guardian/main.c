@@ -8,6 +8,7 @@
 #include "common/conf.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "guardian/archive.h"
 #include "guardian/db.h"
 #include "guardian/dead.h"
 #include "guardian/migrate.h"
@@ -58,6 +59,7 @@ static const struct command_row {
     {"reconcile", reconcile_run, false},
     {"verify", verify_run, false},
     {"rebuild", rebuild_run, false},
+    {"archive", archive_run, false},
 };
 
 static int run_command(const struct settings *settings, const char *name)

@@ -38,7 +38,7 @@ struct refold {
     bool has_failed;
     struct err err;
 
-    int64_t *ends; /* being asked for; borrowed */
+    struct refold_range *ranges; /* being asked for; borrowed */
     int n_asked;
 };
 
@@ -144,21 +144,15 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
 {
     struct refold *r = arg;
 
-    if (r->ends == NULL || r->ends[partition] != INT64_MIN) {
+    if (r->ranges == NULL || r->ranges[partition].end != INT64_MIN) {
         return;
     }
     if (!ok) {
         kafka_consumer_query(r->consumer, partition);
         return;
     }
-    r->ends[partition] = end - 1;
+    r->ranges[partition] = (struct refold_range){begin, end - 1};
     r->n_asked--;
-    if (begin > 0 && !r->has_failed) {
-        r->has_failed = true;
-        (void)err_set(&r->err, ERR_FATAL,
-                      "partition %d: the log starts at %" PRId64 ", no longer at its genesis",
-                      partition, begin);
-    }
 }
 
 struct refold *refold_create(const struct kafka_settings *kafka, const char *topic, int partitions,
@@ -220,19 +214,20 @@ static void turn(struct refold *r)
     (void)event_base_dispatch(r->base);
 }
 
-bool refold_ends(struct refold *r, int64_t *ends, int64_t deadline_ms, struct err *err)
+bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadline_ms,
+                   struct err *err)
 {
-    r->ends = ends;
+    r->ranges = ranges;
     r->n_asked = r->partitions;
     r->has_failed = false;
     for (int i = 0; i < r->partitions; i++) {
-        ends[i] = INT64_MIN;
+        ranges[i].end = INT64_MIN;
         kafka_consumer_query(r->consumer, i);
     }
     while (r->n_asked > 0 && !r->has_failed && clock_mono_ms() < deadline_ms) {
         turn(r);
     }
-    r->ends = NULL;
+    r->ranges = NULL;
     if (r->has_failed) {
         *err = r->err;
         return false;
@@ -243,19 +238,20 @@ bool refold_ends(struct refold *r, int64_t *ends, int64_t deadline_ms, struct er
     return true;
 }
 
-bool refold_open(struct refold *r, int partition, struct err *err)
+bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
+                 struct err *err)
 {
-    const struct kafka_start start = {partition, KAFKA_OFFSET_BEGIN};
+    const struct kafka_start start = {partition, position + 1};
 
     if (r->fold != NULL) {
         fold_destroy(r->fold);
     }
     drop_kept(r);
     r->partition = partition;
-    r->fold = fold_create(partition, r->partitions);
-    r->position = -1;
-    r->received = -1;
-    r->target = -1;
+    r->fold = fold != NULL ? fold : fold_create(partition, r->partitions);
+    r->position = position;
+    r->received = position;
+    r->target = position;
     r->has_failed = false;
     if (!kafka_consumer_assign(r->consumer, &start, 1, err)) {
         return false;

@@ -1,8 +1,9 @@
 /*
- * refold.h - the log from its genesis, folded as far as one wants.
+ * refold.h - the log from its genesis, or from a known state, folded as far as one wants.
  *
- * One partition at a time: refold_open() starts at the first record, refold_advance() goes on to a
- * position and stops exactly there.  Blocks, on a loop of its own turn; for commands.
+ * One partition at a time: refold_open() starts at the first record or after the state's,
+ * refold_advance() goes on to a position and stops exactly there.  Blocks, on a loop of its own turn;
+ * for commands.
  */
 #ifndef GUARDIAN_REFOLD_H
 #define GUARDIAN_REFOLD_H
@@ -22,14 +23,17 @@ struct refold *refold_create(const struct kafka_settings *kafka, const char *top
                              struct err *err) ATTR_MUSTCHECK;
 void refold_destroy(struct refold *r);
 
-/*
- * The offset of the last record that each partition has now, -1 when it is empty.  ERR_FATAL when a
- * log no longer starts at its genesis: then it cannot be refolded.
- */
-bool refold_ends(struct refold *r, int64_t *ends, int64_t deadline_ms,
-                 struct err *err) ATTR_MUSTCHECK;
+/* The first record that each partition has now, and the last one, -1 when there was none ever. */
+struct refold_range {
+    int64_t begin, end;
+};
 
-bool refold_open(struct refold *r, int partition, struct err *err) ATTR_MUSTCHECK;
+bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadline_ms,
+                   struct err *err) ATTR_MUSTCHECK;
+
+/* fold: the state after `position`, which is taken; NULL with -1: from the genesis. */
+bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
+                 struct err *err) ATTR_MUSTCHECK;
 
 /* Folds up to and including the record at offset.  ERR_RETRY when it does not come in time. */
 bool refold_advance(struct refold *r, int64_t offset, int64_t deadline_ms,

@@ -41,7 +41,7 @@ static const struct conf_option own[] = {
     CONF_ARG_STRING("prometheus", struct settings, prometheus, "",
                     "reconcile: also write the result to this file, for node_exporter."),
     CONF_ARG_INT("partition", struct settings, partition, -1, -1, 4095,
-                 "dead list: of this partition only.  rebuild: this one, whatever its "
+                 "dead list, archive: of this partition only.  rebuild: this one, whatever its "
                  "state; else every one without a state."),
     CONF_ARG_STRING("reason", struct settings, reason, "", "dead list: with this reason only."),
     {.name = "since",
@@ -61,6 +61,11 @@ static const struct conf_option own[] = {
                   "dead replay: only print what would be appended, and where."),
     CONF_ARG_BOOL("repair", struct settings, repair,
                   "reconcile: rebuild the partitions that differ from MySQL."),
+    CONF_ARG_BOOL("trim", struct settings, trim,
+                  "archive: delete what the log and the outcomes no longer need to keep."),
+    CONF_ARG_INT("upto", struct settings, upto, -1, -1, 9007199254740991,
+                 "archive --trim: keep the record at this offset and what follows; -1: all "
+                 "that Redis and MySQL have passed may go."),
     CONF_OPTIONS_END,
 };
 
@@ -87,11 +92,12 @@ const struct conf_spec settings_spec = {
         "  seckill-guardian dead show PARTITION:OFFSET\n"
         "  seckill-guardian dead replay PARTITION:OFFSET   appends it anew, corrected\n"
         "  seckill-guardian rebuild       puts Redis at MySQL's position\n"
+        "  seckill-guardian archive       lets the log forget what MySQL has (--trim)\n"
         "\n"
         "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
         "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of dead:\n"
         "0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong usage.\n"
-        "Of rebuild: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n",
+        "Of rebuild and archive: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n",
     .groups = groups,
     .family = &options_family,
 };

@@ -49,6 +49,8 @@ struct settings {
     bool dry_run;
     bool raw;
     bool repair;
+    bool trim;
+    int64_t upto; /* -1: as far as may be */
 };
 
 extern const struct conf_spec settings_spec;

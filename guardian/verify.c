@@ -95,7 +95,8 @@ static bool has_reached(const struct verify *v, bool *is_equal)
     for (int i = 0; i < v->n_parts; i++) {
         int64_t redis = watermark_of(v, i);
 
-        is_reached = is_reached && v->progress[i].position >= v->ends[i] && redis >= v->ends[i];
+        is_reached =
+            is_reached && v->progress[i].position >= v->ranges[i].end && redis >= v->ranges[i].end;
         *is_equal = *is_equal && v->progress[i].position == redis;
     }
     return is_reached;
@@ -138,17 +139,17 @@ static bool settle(struct verify *v, struct err *err)
 static void tell_behind(struct verify *v)
 {
     for (int i = 0; i < v->n_parts; i++) {
-        if (v->progress[i].position < v->ends[i]) {
+        if (v->progress[i].position < v->ranges[i].end) {
             report_unchecked(&v->report,
                              "partition %d: mysql stands at %" PRId64 ", the log ended at %" PRId64
                              " at the start: is the guardian running?",
-                             i, v->progress[i].position, v->ends[i]);
+                             i, v->progress[i].position, v->ranges[i].end);
         }
-        if (watermark_of(v, i) < v->ends[i]) {
+        if (watermark_of(v, i) < v->ranges[i].end) {
             report_unchecked(&v->report,
                              "partition %d: redis stands at %" PRId64 ", the log ended at %" PRId64
                              " at the start: is the matcher running?",
-                             i, watermark_of(v, i), v->ends[i]);
+                             i, watermark_of(v, i), v->ranges[i].end);
         }
     }
 }
@@ -163,12 +164,18 @@ static bool take_log_item(struct slice field, struct slice value, void *arg)
     return true;
 }
 
+static bool open_fold(struct verify *v, struct err *err)
+{
+    return v->ranges[v->partition].begin > 0 ? verify_load(v, err)
+                                             : refold_open(v->refold, v->partition, NULL, -1, err);
+}
+
 static void verify_partition(struct verify *v, int partition)
 {
     struct err err = {0};
 
     v->partition = partition;
-    if (!refold_open(v->refold, partition, &err) || !verify_mysql(v, &err)) {
+    if (!open_fold(v, &err) || !verify_mysql(v, &err)) {
         report_unchecked(&v->report, "%s", err.text);
         return;
     }
@@ -189,10 +196,11 @@ static void put_json(const struct verify *v, struct buf *out)
                status == REPORT_CLEAN ? "true" : "false", report_status_name(status),
                v->is_settled ? "true" : "false", (double)(clock_mono_ms() - v->started_ms) / 1000);
     proof_json(&v->proof, out);
-    buf_printf(out,
-               ",\"compared\":{\"redis\":%zu,\"mysql\":%zu},\"difference_count\":%zu,"
-               "\"differences\":",
-               v->compared[0], v->compared[1], v->report.differences.n);
+    buf_printf(
+        out,
+        ",\"from_mysql\":%zu,\"compared\":{\"redis\":%zu,\"mysql\":%zu},\"difference_count\":%zu,"
+        "\"differences\":",
+        v->n_loaded, v->compared[0], v->compared[1], v->report.differences.n);
     report_json(&v->report.differences, out);
     buf_puts(out, ",\"unchecked\":");
     report_json(&v->report.unchecked, out);
@@ -209,6 +217,11 @@ static void put_text(const struct verify *v, struct buf *out)
         return;
     }
     proof_text(&v->proof, out);
+    if (v->n_loaded > 0) {
+        buf_printf(out,
+                   "%zu partitions checked from MySQL's position on: their log's head is gone\n",
+                   v->n_loaded);
+    }
     buf_printf(out, "%s: %d partitions, %zu keys of redis and %zu of mysql compared in %.1f s%s\n",
                report_status_name(status), v->n_parts, v->compared[0], v->compared[1],
                (double)(clock_mono_ms() - v->started_ms) / 1000,
@@ -238,7 +251,7 @@ static bool start(struct verify *v, struct err *err)
     v->started_ms = clock_mono_ms();
     v->deadline_ms = v->started_ms + v->settings->timeout_ms;
     v->n_parts = (int)v->settings->kafka.partitions;
-    v->ends = xcalloc((size_t)v->n_parts, sizeof(*v->ends));
+    v->ranges = xcalloc((size_t)v->n_parts, sizeof(*v->ranges));
     v->progress = xcalloc((size_t)v->n_parts, sizeof(*v->progress));
     v->redis_items = xcalloc((size_t)v->n_parts, sizeof(*v->redis_items));
     proof_init(&v->proof, v->n_parts);
@@ -248,7 +261,7 @@ static bool start(struct verify *v, struct err *err)
     v->db = db_create(&v->mysql, DB_SESSION_READ);
     v->redis = peek_create(&v->settings->redis, v->settings->redis_timeout_ms);
     v->refold = refold_create(&v->kafka, v->settings->kafka.topic_orders, v->n_parts, err);
-    return v->refold != NULL && refold_ends(v->refold, v->ends, v->deadline_ms, err) &&
+    return v->refold != NULL && refold_ranges(v->refold, v->ranges, v->deadline_ms, err) &&
            settle(v, err);
 }
 
@@ -262,7 +275,7 @@ static void fini(struct verify *v)
     }
     free(v->redis_items);
     free(v->progress);
-    free(v->ends);
+    free(v->ranges);
     proof_fini(&v->proof);
     buf_fini(&v->value);
     report_fini(&v->report);

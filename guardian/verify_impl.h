@@ -1,6 +1,6 @@
 /*
  * verify_impl.h - the inside of a verification, shared by verify.c (coming to rest, telling),
- * verify_mysql.c and verify_redis.c only.
+ * verify_load.c, verify_mysql.c and verify_redis.c only.
  */
 #ifndef GUARDIAN_VERIFY_IMPL_H
 #define GUARDIAN_VERIFY_IMPL_H
@@ -42,12 +42,13 @@ struct verify {
     struct kafka_settings kafka;
     struct refold *refold;
     int n_parts;
-    int64_t *ends;                   /* by partition: the last record at the start */
+    struct refold_range *ranges;     /* by partition: of the log, at the start */
     struct progress *progress;       /* by partition: MySQL's */
     struct redis_items *redis_items; /* by partition */
     bool is_settled;
     int64_t started_ms, deadline_ms;
     size_t compared[2]; /* fields, of Redis and of MySQL */
+    size_t n_loaded;    /* partitions that were folded from MySQL's position */
 
     /* Of the partition in work. */
     int partition;
@@ -78,6 +79,9 @@ void verify_differ(struct verify *v, const char *source, struct slice name, cons
 
 /* Compares one field of the table in work with the fold's, both in Redis's text. */
 void verify_field(struct verify *v, const char *source, struct slice name, struct slice value);
+
+/* Starts the fold of the partition in work at MySQL's position. */
+bool verify_load(struct verify *v, struct err *err) ATTR_MUSTCHECK;
 
 /* The partition in work; the fold goes on to where each stands, MySQL first. */
 bool verify_mysql(struct verify *v, struct err *err) ATTR_MUSTCHECK;

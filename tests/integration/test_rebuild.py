@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from lib.record import Record
 from lib.stack import BIN
@@ -81,6 +82,20 @@ def rebuild(w, code=DONE, *flags, **settings):
     done = w.command("rebuild", *flags, **settings)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
     return done.stdout
+
+
+def trim(w, code=0, *flags):
+    done = w.command("archive", "--trim", *flags)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
+    return done.stdout
+
+
+def log_begin(w, p):
+    consumer = Consumer({"bootstrap.servers": w.brokers, "group.id": w.name + "-look"})
+    try:
+        return consumer.get_watermark_offsets(TopicPartition(w.orders, p), timeout=30)[0]
+    finally:
+        consumer.close()
 
 
 def at_the_end(w):
@@ -193,6 +208,18 @@ def test_another_history(sold, cause):
     sold.edit(f"UPDATE progress SET {change} WHERE partition_id = 0")
     assert "is not the one that MySQL was made from" in rebuild(sold, REFUSED, "--partition=0")
     assert dump(sold, 0) == before
+
+
+def test_another_history_halts_the_guardian(sold):
+    """It has every reason to rebuild, and must not."""
+    stop_matchers(sold)
+    trim(sold)
+    wipe(sold, 0)
+    sold.edit("UPDATE progress SET log_time = 5 WHERE partition_id = 0")
+    g = sold.guardian(rebuild_stall="1s")
+    wait_until(lambda: g.lines("partition.halted"), 60, "it halts")
+    assert not sold.redis.exists(sold.key(0, "log"))
+    g.stop()
 
 
 # ---------------------------------------------------------------- fences
@@ -326,6 +353,37 @@ def test_keys_without_a_watermark(sold):
     g = sold.guardian().ready()
     rebuilt(g, "keys")
     sold.busy(300, seed=5)
+    clean(sold, "partition.needs_rebuild")
+
+
+def test_empty_and_the_head_of_the_log_gone(sold):
+    said = trim(sold)
+    assert "started at 0" in said
+    assert min(log_begin(sold, p) for p in range(2)) > 0
+    before = [dump(sold, p) for p in range(2)]
+    for p in range(2):
+        wipe(sold, p)
+    m = sold.matchers[0]
+    wait_until(lambda: len(m.lines("partition.needs_rebuild")) == 2, 40, "the matcher says so")
+    g = sold.guardian().ready()
+    wait_until(lambda: len(g.lines("rebuild.done")) == 2, 90, "both are rebuilt")
+    for p in range(2):
+        after = dump(sold, p)
+        assert after["orders"] == before[p]["orders"] and after["payments"] == before[p]["payments"]
+    sold.busy(300, seed=5)
+    clean(sold, "partition.needs_rebuild")
+
+
+def test_redis_from_before_the_head(sold):
+    """As after restoring an old backup."""
+    stop_matchers(sold)
+    trim(sold)
+    sold.redis.hset(sold.key(0, "log"), "watermark", "3")
+    sold.redis.delete(sold.key(0, "outbox"))
+    m = sold.matcher()
+    wait_until(lambda: m.lines("partition.needs_rebuild"), 40, "the matcher says so")
+    g = sold.guardian().ready()
+    rebuilt(g, "head")
     clean(sold, "partition.needs_rebuild")
 
 
