@@ -38,7 +38,18 @@
     X(PUBLISH_BEFORE_APPLY, "an outcome is told only after its command was applied")               \
     X(LAST_UNCOMPARED, "overlap by one: the last applied record is read again and compared")       \
     X(CHAIN_UNCOMPARED, "what the outbox covers is read again and its chain compared")             \
-    X(RECHECK_IGNORED, "after a new connection the log is compared before more is applied")
+    X(RECHECK_IGNORED, "after a new connection the log is compared before more is applied")        \
+    /* the guardian: guardian/follow.c, commit.c, ledger*.c */                                     \
+    X(APPLY_LATER, "an outcome is applied only if its prev is the position")                       \
+    X(PROGRESS_UNCOMPARED, "the progress row is compared in the transaction")                      \
+    X(POSITION_BEFORE_ROWS, "rows and position are one transaction (commit before rows)")          \
+    X(OVERLAP_UNCHECKED, "reading starts at the last outcome applied and checks it")               \
+    X(LOSS_UNNOTICED, "an outcome lost for certain is noticed")                                    \
+    X(LOSS_GUESSED, "lost for certain: the topic is read to an end looked up afterwards")          \
+    X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \
+    X(LOG_TIME_UNRECORDED, "log time is in the progress row")                                      \
+    /* rebuild: lua/rebuild_*.lua, played by tests/sim/redis.c */                                  \
+    X(REBUILD_UNFENCED, "a rebuild is fenced by a token")
 
 #define MUTANT_ENUM(name, rule) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANTS(MUTANT_ENUM) MUTANT_COUNT };

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/command.h"
+#include "common/mutant.h"
 
 enum {
     SEEK_AGAIN_MS = 5000,
@@ -100,6 +101,10 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
     if (f->head.position < 0 || f->head.outcomes_offset < 0) {
         f->state = FOLLOW_READING;
         return seek(f, FOLLOW_BEGIN, now_ms);
+    }
+    if (MUTANT(OVERLAP_UNCHECKED)) {
+        f->state = FOLLOW_READING;
+        return seek(f, f->head.outcomes_offset + 1, now_ms);
     }
     f->state = FOLLOW_CHECKING;
     return seek(f, f->head.outcomes_offset, now_ms);
@@ -238,7 +243,8 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
     }
     if (o->offset == f->head.position) {
         *action = check_overlap(f, o);
-    } else if (o->prev == f->head.position) {
+    } else if (o->prev == f->head.position ||
+               (MUTANT(APPLY_LATER) && o->offset > f->head.position)) {
         if (!fits(f, o, action)) {
             return FOLLOW_DROP;
         }
@@ -293,8 +299,8 @@ enum follow_action follow_tick(struct follow *f, int64_t now_ms)
     if (is_deaf(f)) {
         return FOLLOW_NOTHING;
     }
-    if (f->state == FOLLOW_READING && f->scan_end < 0 && now_ms - f->moved_ms >= f->probe_ms &&
-        (f->has_gap || now_ms - f->read_ms >= f->probe_ms)) {
+    if (f->scan_end < 0 && now_ms - f->moved_ms >= f->probe_ms &&
+        ((f->has_gap && f->state == FOLLOW_READING) || now_ms - f->read_ms >= f->probe_ms)) {
         f->moved_ms = now_ms;
         return FOLLOW_PROBE;
     }
@@ -309,7 +315,17 @@ enum follow_action follow_tick(struct follow *f, int64_t now_ms)
 
 enum follow_action follow_probed(struct follow *f, const struct follow_probe *probe, int64_t now_ms)
 {
-    if (f->state != FOLLOW_READING || f->scan_end >= 0 || !probe->is_known) {
+    if (f->state == FOLLOW_CHECKING && probe->is_known) {
+        f->moved_ms = now_ms;
+        if (probe->watermark <= f->head.position || probe->topic_end > f->seek_offset) {
+            return FOLLOW_NOTHING;
+        }
+        /* The topic ends before the record at our position: nothing would ever come. */
+        f->state = FOLLOW_READING;
+        return seek(f, FOLLOW_BEGIN, now_ms);
+    }
+    if (f->state != FOLLOW_READING || f->scan_end >= 0 || !probe->is_known ||
+        MUTANT(LOSS_UNNOTICED)) {
         return FOLLOW_NOTHING;
     }
     f->moved_ms = now_ms;
@@ -325,7 +341,7 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
         return FOLLOW_NOTHING;
     }
     f->scan_end = probe->topic_end;
-    f->scan_next = probe->topic_begin;
+    f->scan_next = MUTANT(LOSS_GUESSED) ? probe->topic_end : probe->topic_begin;
     if (probe->topic_begin >= probe->topic_end) {
         return note_read(f, probe->topic_end - 1, now_ms);
     }

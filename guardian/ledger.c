@@ -14,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 #include "guardian/ledger_impl.h"
 
 enum {
-    ORDERS_PER_USER = 64, /* remembered, at most; rules 1 */
+    ORDERS_PER_USER = TEST_BOUND(64, 6), /* remembered, at most; rules 1 */
 };
 
 /* Makes room for one more at the end of an array and counts it. */
@@ -321,7 +322,9 @@ static bool add_event(struct ledger *l, const struct outcome *o, const struct ev
     switch (e->type) {
     case EVENT_RESERVED:
     case EVENT_REJECTED:
-        add_decision(l, o, e);
+        if (e->type == EVENT_RESERVED || !MUTANT(REJECTED_UNRECORDED)) {
+            add_decision(l, o, e);
+        }
         return true;
     case EVENT_PAID:
     case EVENT_CANCELLED:
@@ -476,7 +479,7 @@ void ledger_rewind(struct ledger *l)
     l->orders.n = 0;
     l->sorted.n = 0;
     l->question = 0;
-    l->phase = LEDGER_PHASE_NEW_ORDERS;
+    l->phase = MUTANT(POSITION_BEFORE_ROWS) ? LEDGER_PHASE_PROGRESS : LEDGER_PHASE_NEW_ORDERS;
     l->cursor = 0;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/hex.h"
+#include "common/mutant.h"
 #include "guardian/ledger_impl.h"
 
 enum {
@@ -440,8 +441,9 @@ static size_t put_progress(struct ledger *l, struct buf *sql, int64_t *affected)
                "UPDATE progress SET position = %" PRId64 ", genesis = '%s', chain = '%016" PRIx64
                "', partitions = %" PRId64 ", rules = %" PRId64 ", log_time = %" PRId64
                ", outcomes_offset = %" PRId64 " WHERE partition_id = %d AND position = %" PRId64,
-               end->position, end->genesis, end->chain, end->partitions, end->rules, end->log_time,
-               end->outcomes_offset, l->partition, l->base.position);
+               end->position, end->genesis, end->chain, end->partitions, end->rules,
+               MUTANT(LOG_TIME_UNRECORDED) ? 0 : end->log_time, end->outcomes_offset, l->partition,
+               l->base.position);
     *affected = 1;
     return 1;
 }
@@ -477,6 +479,16 @@ static size_t put_phase(struct ledger *l, struct buf *sql, int64_t *affected)
     return 0;
 }
 
+static enum ledger_phase next_phase(enum ledger_phase phase)
+{
+    if (MUTANT(POSITION_BEFORE_ROWS)) {
+        return phase == LEDGER_PHASE_PROGRESS ? LEDGER_PHASE_NEW_ORDERS
+               : phase == LEDGER_PHASE_ITEMS  ? LEDGER_PHASE_END
+                                              : phase + 1;
+    }
+    return phase + 1;
+}
+
 bool ledger_next_statement(struct ledger *l, struct buf *sql, int64_t *affected)
 {
     while (l->phase != LEDGER_PHASE_END) {
@@ -484,7 +496,7 @@ bool ledger_next_statement(struct ledger *l, struct buf *sql, int64_t *affected)
         if (put_phase(l, sql, affected) > 0) {
             return true;
         }
-        l->phase++;
+        l->phase = next_phase(l->phase);
         l->cursor = 0;
     }
     return false;

@@ -11,7 +11,8 @@
 #define COVERS(X)                                                                                  \
     X(RECORD, "log: a record is appended")                                                         \
     X(MALFORMED, "log: ... a malformed one")                                                       \
-    X(SET_RULES, "log: ... new rules")                                                             \
+    X(SWITCH_RULES, "log: ... other rules of this build")                                          \
+    X(SET_RULES, "log: ... rules that this build has not")                                         \
     X(CUT, "log: cut back and grown again")                                                        \
     X(RECREATED, "log: made anew under the same name")                                             \
     X(SKEW, "log: the broker's clock steps")                                                       \
@@ -71,6 +72,22 @@
     X(HALT_CHAIN, "halt: chain")                                                                   \
     X(HALT_SHORT, "halt: log_too_short")                                                           \
     X(HALT_CLOCK, "halt: clock")                                                                   \
+    X(COMMIT, "MySQL: a transaction")                                                              \
+    X(COMMIT_LOST, "MySQL: the reply of COMMIT is lost")                                           \
+    X(COMMIT_RETRY, "MySQL: a transaction has to be done again")                                   \
+    X(MYSQL_FAILOVER, "MySQL: falls back to an older copy")                                        \
+    X(MOVED, "guardian: finds MySQL elsewhere")                                                    \
+    X(MARK, "guardian: compares a mark")                                                           \
+    X(LATER, "guardian: reads a record that is too late")                                          \
+    X(GUARDIAN_CRASH, "guardian: killed")                                                          \
+    X(GUARDIAN_HALT, "guardian: halts")                                                            \
+    X(PROBE, "guardian: asks whether something is missing")                                        \
+    X(LOST, "guardian: an outcome is lost for certain")                                            \
+    X(TOPIC_CUT, "outcomes: the topic loses its end")                                              \
+    X(REBUILD_BEGIN, "rebuild: begins")                                                            \
+    X(REBUILD, "rebuild: is done")                                                                 \
+    X(REBUILD_TAKEN, "rebuild: another began later")                                               \
+    X(WAITING, "matcher: waits for a rebuild")                                                     \
     X(HEAL, "a time without trouble")
 
 #define COVER_ENUM(name, text) COVER_##name,

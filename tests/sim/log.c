@@ -195,7 +195,7 @@ static void append_genesis(struct world *w, struct shard *s)
 
     (void)snprintf(text, sizeof(text),
                    "{\"type\":\"genesis\",\"log_id\":\"%s\",\"partitions\":%d,\"rules\":%d}",
-                   s->log_id, w->n_shards, COMMAND_RULES);
+                   s->log_id, w->n_shards, (int)(1 + below(w, COMMAND_RULES)));
     log_append(w, s, text);
 }
 
@@ -327,16 +327,24 @@ void log_append_something(struct world *w, struct shard *s)
 
 void log_append_tick(struct world *w, struct shard *s)
 {
-    log_append(w, s, "{\"type\":\"tick\"}");
+    if (s->n > 0) {
+        log_append(w, s, "{\"type\":\"tick\"}");
+    }
 }
 
 void log_append_rules(struct world *w, struct shard *s)
 {
-    if (s->n > 1 && s->n < LOG_MAX && s->cut < 0) {
-        log_append(w, s, "{\"type\":\"rules\",\"rules\":1000}");
-        s->has_rules = true;
-        seen(COVER_SET_RULES);
+    char text[TEXT_MAX];
+
+    if (s->n < 2 || s->n >= LOG_MAX || s->has_rules) {
+        return;
     }
+    (void)snprintf(text, sizeof(text), "{\"type\":\"rules\",\"rules\":%d}",
+                   s->cut < 0 && chance(w, 15) ? COMMAND_RULES_MAX
+                                               : (int)(1 + below(w, COMMAND_RULES)));
+    log_append(w, s, text);
+    s->has_rules = s->log[s->n - 1]->rules == COMMAND_RULES_MAX;
+    seen(s->has_rules ? COVER_SET_RULES : COVER_SWITCH_RULES);
 }
 
 /* The fold and the judge up to where the log was cut. */

@@ -190,6 +190,7 @@ static void land_outcome(struct world *w, struct shard *s, struct node *node)
         }
     }
     node->landed++;
+    node->has_landed = true;
     s->topic[s->n_topic++] = node;
     tell(w, "outcomes %d: %" PRId64 " has the outcome of %" PRId64, s->number, s->n_topic - 1,
          node->offset);
@@ -248,23 +249,33 @@ void matchers_fly(struct world *w)
     }
 }
 
-/* Those of an instance that is thrown away: each lands, or not, and nobody is told. */
+/*
+ * Those of an instance that is thrown away: some land, some do not, and nobody is told.  An idempotent
+ * producer leaves no hole, so behind one that is lost all of the same topic and partition are.
+ */
 static void orphan(struct world *w, int matcher)
 {
-    for (size_t i = w->n_flights; i > 0; i--) {
-        struct flight *f = &w->flights[i - 1];
+    bool is_lost[SHARDS_MAX][2][2] = {{{false}}};
+
+    for (size_t i = 0; i < w->n_flights;) {
+        struct flight *f = &w->flights[i];
+        bool *lost = &is_lost[f->shard][f->kind == PART_DEAD][f->is_tick];
 
         if (f->matcher != matcher) {
+            i++;
             continue;
         }
         f->matcher = -1;
+        *lost = *lost || (!f->is_landed && chance(w, 25));
         if (f->is_landed) {
             seen(COVER_ACK_LOST);
-            drop_flight(w, i - 1);
-        } else if (chance(w, 40)) {
+            drop_flight(w, i);
+        } else if (*lost) {
             seen(COVER_PRODUCE_FAILED);
             tell(w, "producer of %d: a message is lost", matcher);
-            drop_flight(w, i - 1);
+            drop_flight(w, i);
+        } else {
+            i++;
         }
     }
 }
@@ -361,16 +372,21 @@ static void take_halt(struct world *w, int matcher, struct shard *s,
     w->matchers[matcher].desks[s->number].is_halted = true;
 }
 
-/* Never twice in a row it gets lost, or lets some through that were on their way. */
+/*
+ * It gets lost, or lets some through that were on their way; but then one is done as it was asked before
+ * the next trouble of that kind.
+ */
 static void seek(struct world *w, struct desk *d, int64_t offset)
 {
+    const bool is_odd = !w->is_healing && !w->may_cut && !d->is_odd && chance(w, 20);
+
+    d->is_odd = d->is_odd || is_odd;
     d->seek = offset;
     d->stale = 0;
-    d->is_odd = !w->is_healing && !w->may_cut && !d->is_odd && chance(w, 20);
-    if (d->is_odd && chance(w, 50)) {
+    if (is_odd && chance(w, 50)) {
         seen(COVER_SEEK_LOST);
         d->seek = -1;
-    } else if (d->is_odd) {
+    } else if (is_odd) {
         d->stale = (int)below(w, 4);
     }
 }
@@ -471,6 +487,7 @@ static void deliver(struct world *w, int matcher, int shard)
     struct desk *d = &w->matchers[matcher].desks[shard];
     const struct shard *s = &w->shards[shard];
     const struct node *node;
+    struct part_view view;
 
     if (d->seek >= 0 && d->stale-- <= 0) {
         d->at = d->seek;
@@ -494,8 +511,11 @@ static void deliver(struct world *w, int matcher, int shard)
                 },
                 w->now);
     d->at++;
-    if (!w->is_healing && !w->may_cut && chance(w, 2)) {
+    part_look(d->part, &view);
+    d->is_odd = d->is_odd && view.next_offset != d->at;
+    if (!w->is_healing && !w->may_cut && !d->is_odd && chance(w, 2)) {
         seen(COVER_SKIPPED);
+        d->is_odd = true;
         d->at += below(w, 3) - 1;
     }
 }

@@ -8,6 +8,7 @@
 enum {
     WORDS_KEYS = 8,
     WORDS_HEAD = 11,
+    REBUILD_PIECES = 2,
     EXPIRE_MAX = 2, /* TEST_BOUND in common/fold.c */
 };
 
@@ -32,7 +33,7 @@ static void check_commands(struct world *w, const struct part_action *action,
                            const struct request *request)
 {
     static const char letters[] = "GVSROPCTMAX"; /* by enum command_type */
-    static const size_t sizes[] = {3, 1, 9, 3, 6, 3, 2, 0, 0, 2, 0};
+    static const size_t sizes[] = {3, 1, 9, 3, 6, 3, 2, 0, 0, 3, 0};
     const struct node *nodes[LOG_MAX];
     const struct node *node = request->end;
     size_t at = WORDS_HEAD;
@@ -111,8 +112,7 @@ static void put_hash(struct buf *out, uint64_t value)
     buf_puts(out, text);
 }
 
-/* The log id that the state was made with. */
-static const char *genesis_of(const struct node *node, char text[IDS_LOG_LEN + 1])
+void redis_genesis(const struct node *node, char text[IDS_LOG_LEN + 1])
 {
     const char *at;
 
@@ -122,14 +122,27 @@ static const char *genesis_of(const struct node *node, char text[IDS_LOG_LEN + 1
     at = strstr(node->value, "\"log_id\":\"");
     memcpy(text, at + 10, IDS_LOG_LEN);
     text[IDS_LOG_LEN] = '\0';
-    return text;
 }
 
 static uint64_t chain_before(const struct batch *b)
 {
     char text[IDS_LOG_LEN + 1];
 
-    return b->prev != NULL ? b->prev->chain : ids_chain_start(slice_str(genesis_of(b->to, text)));
+    if (b->prev != NULL) {
+        return b->prev->chain;
+    }
+    redis_genesis(b->to, text);
+    return ids_chain_start(slice_str(text));
+}
+
+static int64_t rules_before(const struct batch *b)
+{
+    const struct node *node = b->prev;
+
+    for (const struct node *at = b->to; b->prev == NULL && at != NULL; at = at->parent) {
+        node = at; /* the genesis */
+    }
+    return node == NULL ? 0 : node->rules;
 }
 
 static void put_lines(const struct node *from, const struct node *to, struct buf *out)
@@ -151,11 +164,17 @@ void redis_play_position(struct world *w, struct shard *s, const struct redis *r
     const struct node *at = r->at;
     char text[IDS_LOG_LEN + 1];
 
+    if (at == NULL && r->token != 0) {
+        seen(COVER_WAITING);
+        buf_printf(out, "rebuild%c%d%c%d%c", 0, r->token, 0, r->pieces, 0);
+        return;
+    }
     if (at == NULL || s->is_away) {
         seen(COVER_ABSENT);
         return;
     }
-    buf_printf(out, "%s%c%" PRId64 "%c", genesis_of(at, text), 0, at->offset, 0);
+    redis_genesis(at, text);
+    buf_printf(out, "%s%c%" PRId64 "%c", text, 0, at->offset, 0);
     put_hash(out, at->chain);
     buf_putc(out, 0);
     put_hash(out, at->hash);
@@ -167,8 +186,11 @@ void redis_play_position(struct world *w, struct shard *s, const struct redis *r
         buf_printf(out, "%" PRId64 " %" PRId64 " ", b->prev == NULL ? -1 : b->prev->offset,
                    b->to->offset);
         put_hash(out, chain_before(b));
-        buf_printf(out, " %" PRId64 " %" PRId64 "\n", b->prev == NULL ? 0 : b->prev->log_time,
-                   b->prev == NULL ? COMMAND_RULES : b->prev->rules);
+        buf_printf(out, " %" PRId64, b->prev == NULL ? 0 : b->prev->log_time);
+        if (rules_before(b) != 1) {
+            buf_printf(out, " %" PRId64, rules_before(b));
+        }
+        buf_putc(out, '\n');
         put_lines(b->prev, b->to, out);
         buf_putc(out, 0);
     }
@@ -190,7 +212,7 @@ static void trim(struct world *w, struct shard *s, struct redis *r, int64_t acke
 
     while (n < r->n && r->box[n].to->offset <= acked) {
         for (const struct node *node = r->box[n].to; node != r->box[n].prev; node = node->parent) {
-            if (node->landed == 0 || (node->type == COMMAND_MALFORMED && !node->is_dead_landed)) {
+            if (!node->has_landed || (node->type == COMMAND_MALFORMED && !node->is_dead_landed)) {
                 wrong(w,
                       "promise 3 is broken: the outcome of %d/%" PRId64
                       " leaves the outbox and is nowhere else",
@@ -273,7 +295,8 @@ static void put_ok(const struct redis *r, const struct request *request, struct 
 void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
                       const struct request *request, struct buf *out)
 {
-    if ((r->at == NULL || s->is_away) && (request->prev != -1 || request->count == 0)) {
+    if ((r->at == NULL || s->is_away) &&
+        (request->prev != -1 || request->count == 0 || r->token != 0)) {
         seen(COVER_ABSENT);
         buf_puts(out, "absent");
         return;
@@ -308,6 +331,44 @@ void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
     if (r->at != NULL) {
         put_ok(r, request, out);
     }
+}
+
+/* ---- the scripts of a rebuild ---- */
+
+void redis_rebuild_begin(struct world *w, struct shard *s, int token)
+{
+    remember(s);
+    s->redis = (struct redis){.token = token};
+    tell(w, "redis %d: a rebuild begins (%d)", s->number, token);
+    seen(COVER_REBUILD_BEGIN);
+}
+
+bool redis_rebuild_put(struct world *w, struct shard *s, int token, int piece, struct node *node)
+{
+    struct redis *r = &s->redis;
+    const bool is_end = piece > REBUILD_PIECES;
+
+    if ((r->token != token || r->pieces + 1 != piece) && !MUTANT(REBUILD_UNFENCED)) {
+        return false;
+    }
+    if (r->at != NULL) {
+        wrong(w, "promise 1 is broken: a rebuild's piece is written over the state at %d/%" PRId64,
+              s->number, r->at->offset);
+    }
+    tell(w, "redis %d: piece %d of rebuild %d", s->number, piece, token);
+    if (!is_end) {
+        r->pieces = piece;
+        r->piece_of[piece] = node;
+        return true;
+    }
+    for (int i = 1; i <= REBUILD_PIECES; i++) {
+        if (r->piece_of[i] != node) {
+            wrong(w, "promise 1 is broken: Redis %d is rebuilt from two positions", s->number);
+        }
+    }
+    remember(s);
+    *r = (struct redis){.at = node};
+    return true;
 }
 
 /* ---- what may befall it ---- */

@@ -18,6 +18,16 @@ void redis_play_position(struct world *w, struct shard *s, const struct redis *r
 void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
                       const struct request *request, struct buf *out);
 
+/* The log id that the state was made with. */
+void redis_genesis(const struct node *node, char text[IDS_LOG_LEN + 1]);
+
+/*
+ * The scripts of a rebuild: begin wipes and fences, each piece and the end check the fence.  The end is
+ * the piece behind the last; from it on the state is the one at node.
+ */
+void redis_rebuild_begin(struct world *w, struct shard *s, int token);
+bool redis_rebuild_put(struct world *w, struct shard *s, int token, int piece, struct node *node);
+
 void redis_fail_over(struct world *w, struct shard *s);
 void redis_fail_over_last(struct world *w, struct shard *s);
 void redis_flush(struct world *w, struct shard *s);

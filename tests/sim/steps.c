@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "tests/sim/guardians.h"
 #include "tests/sim/heal.h"
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
+#include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
 
 enum {
@@ -30,6 +32,11 @@ enum fault {
     FAULT_RULES,
     FAULT_SPLIT,
     FAULT_MIGRATION,
+    FAULT_GUARDIAN_CRASH,
+    FAULT_GUARDIAN_REGROUP,
+    FAULT_MYSQL_FAILOVER,
+    FAULT_TOPIC_CUT,
+    FAULT_REBUILD,
     FAULT_COUNT,
 };
 
@@ -122,10 +129,56 @@ static void befall_matcher(struct world *w, enum fault fault, int matcher)
     }
 }
 
+/*
+ * Outcomes that Kafka had acknowledged are gone: there was no other copy of them.  Not behind a cut of
+ * the log: then nothing would tell the first outcome left of the new history from one of the old.
+ */
+static void cut_topic(struct world *w, struct shard *s)
+{
+    int64_t n = s->cut >= 0 ? 0 : 1 + below(w, 3);
+
+    while (n-- > 0 && s->n_topic > 0) {
+        s->topic[--s->n_topic]->landed--;
+        w->has_lost = true;
+        seen(COVER_TOPIC_CUT);
+    }
+    tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
+}
+
+static void befall_guardian(struct world *w, enum fault fault, struct shard *s)
+{
+    const int guardian = (int)below(w, GUARDIANS);
+
+    switch (fault) {
+    case FAULT_GUARDIAN_CRASH:
+        guardians_crash(w, guardian);
+        break;
+    case FAULT_GUARDIAN_REGROUP:
+        guardians_regroup(w, guardian);
+        break;
+    case FAULT_MYSQL_FAILOVER:
+        mysql_fail_over(w, s);
+        break;
+    case FAULT_TOPIC_CUT:
+        if (chance(w, 30)) {
+            cut_topic(w, s);
+        }
+        break;
+    case FAULT_REBUILD:
+        if (chance(w, 40)) {
+            guardians_rebuild(w, guardian, s);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 static void befall(struct world *w, enum fault fault, int matcher)
 {
     struct shard *s = any_shard(w);
 
+    befall_guardian(w, fault, s);
     switch (fault) {
     case FAULT_FAILOVER:
         redis_fail_over(w, s);
@@ -145,7 +198,7 @@ static void befall(struct world *w, enum fault fault, int matcher)
         log_cut(w, s);
         break;
     case FAULT_RULES:
-        if (!w->may_cut && chance(w, 10)) {
+        if (!w->may_cut && chance(w, 60)) {
             log_append_rules(w, s);
         }
         break;
@@ -180,7 +233,7 @@ static void go(struct world *w)
         trouble(w);
         return;
     }
-    switch (below(w, 10)) {
+    switch (below(w, 12)) {
     case 0:
         log_append_something(w, any_shard(w));
         break;
@@ -194,6 +247,10 @@ static void go(struct world *w)
         break;
     case 5:
         matchers_fly(w);
+        break;
+    case 6:
+    case 7:
+        guardians_go_on(w, (int)below(w, GUARDIANS));
         break;
     default:
         matchers_go_on(w, matcher);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sim/guardians.h"
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
 
@@ -63,14 +64,21 @@ void world_init(struct world *w, uint64_t seed)
                                          .idle_ms = 1000};
     for (int i = 0; i < w->n_shards; i++) {
         w->shards[i].number = i;
+        w->shards[i].mysql.progress = PROGRESS_NONE;
+        w->shards[i].mysql.last_move = -1;
+        w->shards[i].mysql.last_tcc = -1;
         log_init(w, &w->shards[i]);
     }
+    w->rows_max = 1 + below(w, 20);
+    buf_init(&w->sql, 1 << 20);
     matchers_init(w);
+    guardians_init(w);
 }
 
 void world_fini(struct world *w)
 {
     matchers_fini(w);
+    guardians_fini(w);
     for (int i = 0; i < w->n_shards; i++) {
         log_fini(&w->shards[i]);
     }

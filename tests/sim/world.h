@@ -20,6 +20,8 @@
 #include "common/fold.h"
 #include "common/mutant.h"
 #include "common/outcome.h"
+#include "guardian/follow.h"
+#include "guardian/ledger.h"
 #include "matcher/part.h"
 #include "tests/differential/random.h"
 #include "tests/sim/cover.h"
@@ -28,6 +30,10 @@
 enum {
     SHARDS_MAX = 2,
     MATCHERS = 3,
+    GUARDIANS = 2,
+    BATCHES_MAX = 3,
+    MYSQL_PAST_MAX = 6,
+    FAULT_BIT_MYSQL = 1 << 30,
     LOG_MAX = 300,
     TOPIC_MAX = 4096,
     BOX_MAX = 48,
@@ -52,7 +58,8 @@ struct node {
     char *line, *outcome;
     int64_t expiries;
     enum command_type type;
-    int landed; /* copies in the outcomes topic */
+    int landed;      /* copies in the outcomes topic */
+    bool has_landed; /* ... though they may be lost since */
     bool is_dead_landed;
 };
 
@@ -65,6 +72,16 @@ struct redis {
     struct node *at; /* NULL: no state */
     struct batch box[BOX_MAX];
     size_t n;
+    int token; /* of the rebuild that is under way; 0: none */
+    int pieces;
+    const struct node *piece_of[4]; /* the position that each piece has been read at */
+};
+
+/* A partition in MySQL. */
+struct mysql {
+    struct progress progress;
+    struct tables tables;
+    int64_t last_move, last_tcc; /* rows of stock_ledger and tcc_log */
 };
 
 /* One partition with all that belongs to it. */
@@ -90,6 +107,31 @@ struct shard {
 
     struct node *topic[TOPIC_MAX]; /* outcomes */
     int64_t n_topic;
+
+    struct mysql mysql;
+    struct mysql mysql_past[MYSQL_PAST_MAX];
+    size_t n_mysql_past;
+    bool has_mysql_moved;
+};
+
+/* A rebuild, between two calls of its scripts. */
+struct rebuilding {
+    bool is_active;
+    int token, piece;
+    struct node *node;
+};
+
+/* One partition in a guardian. */
+struct keeper {
+    struct follow follow;
+    bool is_assigned, is_loaded, is_probing;
+    bool is_sent; /* the first batch has been tried */
+    int64_t at, seek;
+    int stale;
+    struct ledger *batches[BATCHES_MAX]; /* owned */
+    size_t n_batches;
+    struct follow_probe probe;
+    struct rebuilding rebuild;
 };
 
 struct request {
@@ -124,7 +166,8 @@ struct desk {
     int64_t at;   /* what the consumer delivers next; -1: nothing */
     int64_t seek; /* asked for and not yet done; -1: none */
     int stale;    /* records that still come before the seek is done */
-    bool is_odd;  /* the last seek was not done at once */
+    bool
+        is_odd; /* the consumer skipped, repeated or lost a seek, and has not been put right since */
     const char *phase;
 };
 
@@ -148,12 +191,17 @@ struct world {
     int percent;     /* of steps that are trouble */
     int zombies;     /* percent of turns in which a matcher takes a partition */
     bool may_cut;
+    bool has_lost; /* outcomes that the topic had */
     bool is_healing;
     int64_t remembered_max; /* the setting while trouble lasts */
 
     int n_shards;
     struct shard shards[SHARDS_MAX];
     struct matcher matchers[MATCHERS];
+    struct keeper guardians[GUARDIANS][SHARDS_MAX];
+    int64_t rows_max; /* of a batch of a guardian */
+    int tokens;
+    struct buf sql; /* room for statements */
     struct call calls[CALLS_MAX];
     struct flight flights[FLIGHTS_MAX];
     size_t n_flights;

@@ -1,0 +1,24 @@
+/*
+ * guardians.h - guardian processes: the real reading (guardian/follow.c) and writing (ledger, commit),
+ * and around them what guardian/service_*.c does with them; and rebuilds.
+ */
+#ifndef TESTS_SIM_GUARDIANS_H
+#define TESTS_SIM_GUARDIANS_H
+
+#include "tests/sim/world.h"
+
+void guardians_init(struct world *w);
+void guardians_fini(struct world *w);
+
+void guardians_go_on(struct world *w, int guardian);
+
+/* Trouble. */
+void guardians_crash(struct world *w, int guardian);
+void guardians_regroup(struct world *w, int guardian);
+void guardians_rebuild(struct world *w, int guardian, struct shard *s); /* by hand */
+
+/* A time without trouble: the first guardian owns everything. */
+void guardians_heal(struct world *w);
+void guardians_heal_step(struct world *w);
+
+#endif /* TESTS_SIM_GUARDIANS_H */
