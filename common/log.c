@@ -1,13 +1,16 @@
 /*
  * A line is built in a buffer on the stack and written with one write(), so threads and processes
- * that share stderr do not mix their lines (pipes keep up to 4,096 bytes together).  A write that
- * fails is dropped: there is nobody left to tell.
+ * that share stderr do not mix their lines (pipes keep up to 4,096 bytes together).  What cannot be
+ * written now is dropped and counted, and the next line says how many: nobody waits for whoever
+ * reads the log.
  *
- * The only shared state is the level (atomic) and the table behind log_event_limited() (mutex).
+ * The only shared state is the level and the count (atomic) and the table behind
+ * log_event_limited() (mutex).
  */
 #include "common/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -33,6 +36,7 @@ static struct {
     enum log_level configured;
     enum log_format format;
     _Atomic int level;
+    _Atomic int64_t dropped; /* lines since the last that was written */
     log_sink_fn *sink;
     void *sink_arg;
 } self = {.program = "-", .configured = LOG_LEVEL_INFO, .level = LOG_LEVEL_INFO};
@@ -192,6 +196,14 @@ static void put_start(struct buf *b, enum log_level level, const char *event)
     }
 }
 
+/* A pipe says so only while it takes a whole line at once; a file always does. */
+static bool has_room(void)
+{
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return self.sink != NULL || poll(&fd, 1, 0) != 0;
+}
+
 static void write_line(struct slice line)
 {
     ssize_t n = 0;
@@ -203,6 +215,9 @@ static void write_line(struct slice line)
     do {
         n = write(STDERR_FILENO, line.ptr, line.len);
     } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        atomic_fetch_add(&self.dropped, 1);
+    }
 }
 
 static void emit(enum log_level level, const char *event, const struct log_field *fields,
@@ -213,11 +228,22 @@ static void emit(enum log_level level, const char *event, const struct log_field
     char storage[LINE_BYTES + 1];
     struct buf b;
     bool complete = true;
+    int64_t dropped;
 
+    if (!has_room()) {
+        atomic_fetch_add(&self.dropped, 1);
+        errno = saved_errno;
+        return;
+    }
+    dropped = atomic_exchange(&self.dropped, 0);
     buf_init_fixed(&b, storage, sizeof(storage));
     put_start(&b, level, event);
+    /* These two first, so they always fit. */
+    if (dropped > 0) {
+        (void)add_field(&b, &LOG_INT("dropped", dropped));
+    }
     if (suppressed > 0) {
-        (void)add_field(&b, &LOG_INT("suppressed", suppressed)); /* first, so it always fits */
+        (void)add_field(&b, &LOG_INT("suppressed", suppressed));
     }
     for (; complete && fields->type != LOG_FIELD_END; fields++) {
         complete = add_field(&b, fields);

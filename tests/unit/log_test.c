@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 
@@ -172,6 +174,42 @@ static void what_repeats_is_counted(void **state)
     assert_int_equal(lines, 4);
 }
 
+/* What is in a pipe, as text. */
+static void drink(int fd, char *text, size_t size)
+{
+    const ssize_t n = read(fd, text, size - 1);
+
+    assert_true(n > 0);
+    text[n] = '\0';
+}
+
+static void nobody_waits_for_a_reader(void **state)
+{
+    const int before = dup(STDERR_FILENO);
+    char first[8192];
+    char later[8192];
+    int fds[2];
+
+    (void)state;
+    log_set_sink(NULL, NULL);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
+    assert_true(before >= 0 && dup2(fds[1], STDERR_FILENO) >= 0);
+    for (int i = 0; i < 1000; i++) {
+        log_info("a.b", LOG_INT("i", i));
+    }
+    drink(fds[0], first, sizeof(first));
+    log_info("a.c");
+    drink(fds[0], later, sizeof(later));
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    assert_non_null(strstr(first, "a.b i=0\n"));
+    assert_null(strstr(first, "i=999\n"));
+    assert_non_null(strstr(later, "a.c dropped=9"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +221,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(debug_costs_nothing_until_switched_on, start, stop),
         cmocka_unit_test_setup_teardown(errno_survives, start, stop),
         cmocka_unit_test_setup_teardown(what_repeats_is_counted, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_waits_for_a_reader, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
