@@ -1,25 +1,29 @@
 """Runs rows of the fault matrix, or a soak that mixes them.
 
-    make chaos [ROW="R4 R6"] [SEED=1] [ORDERS=100000] [MINUTES=N]
+    make chaos [ROW="R4 R6"] [SEED=1] [ORDERS=100000] [MINUTES=N] [LANES=2]
     make soak HOURS=8 [SEED=1] [ROW="the rows to mix"]
 
 A run is made from its seed: which daemon, when, how long.  What the machine adds to that is its own.
-The table goes to stdout; build/chaos/report.json has the last run of each row.
+The table goes to stdout; build/chaos/report.json has the last run of each row.  Each row is a process of
+its own (--one), as many at a time as there are lanes.
 """
 
 import argparse
 import json
 import signal
+import subprocess
 import sys
 import time
 import traceback
+from concurrent import futures
 
 from chaos import rows
-from chaos.field import Field, Storm
+from chaos.field import WITH_US, Field, Storm
 from lib.stack import BUILD
 
 DIR = BUILD / "chaos"
 ORDERS_PER_SECOND = 1500  # that shoppers try to place, unless MINUTES says otherwise
+CHILDREN = set()  # the rows under way
 
 
 def fight(field, row, seed, orders, seconds):
@@ -55,16 +59,64 @@ def fight(field, row, seed, orders, seconds):
     return verdict
 
 
+def failed(row, options, began, why):
+    """The verdict on a run that came to none."""
+    return {
+        "row": row.id, "seed": options.seed, "faults": 0, "orders": 0, "missing": 0, "double": 0, "foreign": 0,
+        "seconds": round(time.monotonic() - began), "result": "FAIL", "why": [why],
+    }
+
+
 def run_row(row, options):
     began = time.monotonic()
     try:
         with Field(DIR / row.id, row, options.seed) as field:
             return fight(field, row, options.seed, options.orders, options.seconds)
     except Exception:  # pylint: disable=broad-exception-caught
-        return {
-            "row": row.id, "seed": options.seed, "faults": 0, "orders": 0, "missing": 0, "double": 0, "foreign": 0,
-            "seconds": round(time.monotonic() - began), "result": "FAIL", "why": [traceback.format_exc()],
-        }
+        return failed(row, options, began, traceback.format_exc())
+
+
+def verdict_of(row):
+    return DIR / row.id / "verdict.json"
+
+
+def run_apart(row, options):
+    """The same in a process of its own."""
+    began = time.monotonic()
+    verdict_of(row).unlink(missing_ok=True)
+    words = [f"--row={row.id}", f"--seed={options.seed}", f"--orders={options.placed}", f"--minutes={options.seconds / 60}"]
+    with subprocess.Popen(
+        [*WITH_US, sys.executable, "-m", "chaos", "--one", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as child:
+        CHILDREN.add(child)
+        said, _ = child.communicate()
+        CHILDREN.discard(child)
+    if child.returncode or not verdict_of(row).exists():
+        return failed(row, options, began, f"exit {child.returncode}: {said}")
+    return json.loads(verdict_of(row).read_text())
+
+
+def run_all(chosen, options):
+    """Verdicts as they come; on a terminal, a line that says how far it is."""
+    began = time.monotonic()
+    with futures.ThreadPoolExecutor(options.lanes) as lanes:
+        left = {lanes.submit(run_apart, row, options): row.id for row in chosen}
+        try:
+            while left:
+                done, _ = futures.wait(left, timeout=1, return_when=futures.FIRST_COMPLETED)
+                if sys.stderr.isatty():
+                    running = " ".join(name for job, name in left.items() if job.running())
+                    minutes = (time.monotonic() - began) / 60
+                    print(f"\r\x1b[K{len(left)} of {len(chosen)} to go, {minutes:.0f} min: {running}", end="\r", file=sys.stderr)
+                for job in done:
+                    del left[job]
+                    yield job.result()
+        finally:
+            for job in left:
+                job.cancel()
+            for child in list(CHILDREN):
+                child.terminate()
 
 
 def mixed(chosen, seed):
@@ -110,9 +162,12 @@ def parse():
     parser.add_argument("--orders", type=int, default=100000)
     parser.add_argument("--minutes", type=float, default=0, help="how long shoppers come")
     parser.add_argument("--hours", type=float, default=0, help="soak for so long")
+    parser.add_argument("--lanes", type=int, default=1, help="rows at a time")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--one", action="store_true", help="in this process, and nothing but a verdict.json")
     options = parser.parse_args()
     options.seconds = options.minutes * 60 or max(15.0, options.orders / ORDERS_PER_SECOND)
+    options.placed = options.orders
     # Shoppers whom the door refuses place nothing.
     options.orders = options.orders * 105 // 100
     return options
@@ -131,15 +186,19 @@ def main():
         return 0
     DIR.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
+    if options.one:
+        for r in chosen:
+            verdict_of(r).write_text(json.dumps(run_row(r, options)))
+        return 0
     verdicts = []
     print("ROW", *HEAD[1:], flush=True)
-    for verdict in soak(chosen, options) if options.hours else (run_row(r, options) for r in chosen):
+    for verdict in soak(chosen, options) if options.hours else run_all(chosen, options):
         show(verdict)
         report(verdict)
         verdicts.append(verdict)
-    failed = [v["row"] for v in verdicts if v["result"] != "PASS"]
-    print(f"{len(verdicts)} runs, {sum(v['orders'] for v in verdicts)} orders, failed: {' '.join(failed) or 'none'}")
-    return 1 if failed else 0
+    lost = [v["row"] for v in verdicts if v["result"] != "PASS"]
+    print(f"{len(verdicts)} runs, {sum(v['orders'] for v in verdicts)} orders, failed: {' '.join(lost) or 'none'}")
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import redis
 
+from chaos.disk import release
 from chaos.proxy import Network, swizzle
 from lib.stack import BIN, ROOT, Stack, mysql_of
 from lib.wait import wait_until
@@ -19,6 +20,8 @@ from lib.wait import wait_until
 DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
 SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
 PARTITIONS = 4
+# A run that is cut off leaves nobody behind who asks for a server on ports that are another's by now.
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 # The limits at the door are not what is tried here; everything else is as it ships, but faster to see
 # that somebody is dead.
 SETTINGS = {
@@ -54,16 +57,16 @@ class Daemon:
         # A setting that a kind does not have is somebody else's.
         return self.field.stack.environ(**{f"SECKILL_{k}": v for k, v in (mine | settings).items()})
 
-    def start(self, failpoint=None, wrap=(), **settings):
-        """Returns once it is started, not once it is ready.  wrap: a command before its own."""
+    def start(self, failpoint=None, out=None, **settings):
+        """Returns once it is started, not once it is ready.  out: where its log goes instead."""
         assert not self.runs, f"{self.name} runs already"
         environ = self.environ(**settings)
         if failpoint:
             environ["SECKILL_FAILPOINT"] = failpoint
-        with self.log.open("ab") as out:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*wrap, BIN / f"seckill-{self.kind}"],
-                env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                [*WITH_US, BIN / f"seckill-{self.kind}"],
+                env=environ, stdin=subprocess.DEVNULL, stdout=out or log, stderr=out or log, start_new_session=True,
             )
         return self
 
@@ -151,7 +154,7 @@ class Storm:
             }
             with (field.dir / f"storm-{p}.log").open("wb") as log:
                 self.processes.append(subprocess.Popen(
-                    [BIN / "stampede", *(f"--{k}={v}" for k, v in words.items())],
+                    [*WITH_US, BIN / "stampede", *(f"--{k}={v}" for k, v in words.items())],
                     env=field.stack.environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     start_new_session=True,
                 ))
@@ -213,6 +216,7 @@ class Field:
         kafka = [(name, self.network.link(f"{name}-kafka")) for name in DAEMONS]
         given = " ".join(f"{name.upper().replace('-', '_')}={link.port}" for name, link in kafka)
         self.stack = Stack(self.dir / "stack", {"KAFKA_LINKS": given})
+        release(self.dir)
         self.stack.remove()
         shutil.rmtree(self.dir, ignore_errors=True)
         self.stack.start()

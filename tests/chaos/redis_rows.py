@@ -1,9 +1,9 @@
 """R: Redis forgets, refuses, stalls, splits, moves, and is edited."""
 
 import os
-import subprocess
 import time
 
+from chaos.disk import fill, small_disk
 from chaos.rows import row
 from lib.wait import wait_until
 from lib.world import RedisServer
@@ -128,6 +128,8 @@ def misconf(field):
     wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 30, "the snapshot fails")
     field.breathe(0.5, 2)
     client.config_set("save", "")
+    # It tries again by itself, and one that has begun would find the way free.
+    wait_until(lambda: not client.info("persistence")["rdb_bgsave_in_progress"], 30, "no snapshot is under way")
     in_the_way.rmdir()
     field.note("MISCONF for a while")
 
@@ -171,18 +173,17 @@ def derive_anew(field, partition):
     field.restart_dead()
 
 
-@row("R7", "Redis is emptied and somebody puts the stock back by hand", soak=False)
+@row("R7", "Redis is emptied and somebody puts the stock back by hand")
 def seeded_by_hand(field):
-    """State without a position is none that anybody may use: the partition waits until it is gone."""
+    """State without a position is none that anybody may use: it is thrown away, and MySQL's put in its place."""
     client = field.redis()
     p = field.dice.randrange(4)
-    before = field.said("matcher", "partition.needs_rebuild")
+    before = field.said("guardian", "rebuild.done")
     tx = client.pipeline(transaction=True)
     tx.delete(*client.scan_iter(f"seckill:{{{p}}}:*", 1000))
     tx.hset(f"seckill:{{{p}}}:items", field.storm.items[p], "1000 1000 0 0 1 4000 0 0 o 0")
     tx.execute()
-    wait_until(lambda: field.said("matcher", "partition.needs_rebuild") > before, 60, "the partition waits")
-    derive_anew(field, p)
+    wait_until(lambda: field.said("guardian", "rebuild.done") > before, 90, "the partition is rebuilt")
     field.note(f"partition {p} was seeded by hand")
 
 
@@ -223,7 +224,7 @@ def wrong_type(field):
 def own_server(field, name, *options):
     server = RedisServer(
         field.dir / name, field.stack.port(name), "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0",
-        "--set-proc-title", "no", *options,
+        "--set-proc-title", "no", *map(str, options),
     ).start()
     field.extras.append(server.kill)
     return server
@@ -247,25 +248,14 @@ def follow(field, replica, master):
 
 
 def make_small_disk(field):
-    """Redis with its files on a tmpfs; only root may mount one."""
-    place = field.dir / "disk"
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", place], check=True)
-    field.extras.append(lambda: subprocess.run(["umount", "--lazy", place], check=True))
+    small_disk(field, field.dir / "disk", "400m")
     use(field, own_server(field, "disk"))
 
 
 @row("R22", "the disk of Redis's log is full", setup=make_small_disk, soak=False)
 def disk_full(field):
-    filler = field.dir / "disk" / "filler"
-    with filler.open("wb", buffering=0) as f:
-        try:
-            while True:
-                f.write(b"x" * 65536)
-        except OSError:
-            pass
-    field.breathe(1, 3)
-    filler.unlink()
+    with fill(field.dir / "disk"):
+        field.breathe(1, 3)
     field.note("the append-only file could not be written")
 
 
@@ -322,14 +312,23 @@ def split_brain(field):
 LAST_SLOT = 16383
 
 
+def bus_of(field, name):
+    """By default it is 10,000 above the port, where anybody may be."""
+    return field.stack.port(f"{name}-bus")
+
+
+def make_node(field, name):
+    bus = bus_of(field, name)
+    return own_server(field, name, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", 5000)
+
+
 def make_cluster(field):
     """Two nodes; the first has every partition's slot, and is the one that everybody talks to.  A master
     without any slot would become the other's replica."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
-    a, b = field.pair = [own_server(field, "node-a", *options), own_server(field, "node-b", *options)]
+    a, b = field.pair = [make_node(field, "node-a"), make_node(field, "node-b")]
     a.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, LAST_SLOT - 1)
     b.client.execute_command("CLUSTER", "ADDSLOTSRANGE", LAST_SLOT, LAST_SLOT)
-    b.client.execute_command("CLUSTER", "MEET", "127.0.0.1", a.port)
+    b.client.execute_command("CLUSTER", "MEET", "127.0.0.1", a.port, bus_of(field, "node-a"))
     for node in field.pair:
         wait_until(lambda n=node: is_whole(n), 60, "both nodes know each other", 0.1)
     use(field, a)
