@@ -55,6 +55,7 @@ python3-pymysql          -                                MySQL from the tests
 python3-redis            -                                Redis from the tests
 python3-confluent-kafka  -                                Kafka from the tests
 python3-requests         -                                HTTP from the tests
+strace                   strace                           makes a server's disk slow (make chaos ROW=H3)
 LIST
         ;;
     fuzz)

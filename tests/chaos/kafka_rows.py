@@ -1,0 +1,209 @@
+"""A: Kafka goes away, loses answers, loses records, and the group changes under load."""
+
+import json
+import os
+import shutil
+import time
+
+import confluent_kafka
+
+from chaos.disk import copy, fill, small_disk
+from chaos.redis_rows import watermarks
+from chaos.rows import row
+from lib.wait import wait_until
+
+
+def reader(field):
+    return confluent_kafka.Consumer(
+        {"bootstrap.servers": field.stack.env["KAFKA_BROKERS"], "group.id": "chaos", "enable.auto.commit": False}
+    )
+
+
+def ends(field):
+    """Where the orders of each partition end."""
+    consumer = reader(field)
+    try:
+        places = [confluent_kafka.TopicPartition("seckill.orders", p) for p in range(4)]
+        return [consumer.get_watermark_offsets(place, timeout=30)[1] for place in places]
+    finally:
+        consumer.close()
+
+
+@row("A1", "a matcher sleeps past its session, and wakes as a zombie", pause_s=(1, 4))
+def zombie_matcher(field):
+    victim = field.any("matcher")
+    field.freeze(victim, field.dice.uniform(4, 6))
+    field.note(f"{victim.name} slept past its session")
+
+
+@row("A3", "a storm of rebalances", pause_s=(0, 0.5))
+def rebalances(field):
+    victim = field.any("matcher")
+    victim.stop()
+    field.breathe(0, 1)
+    victim.start()
+    field.note(f"{victim.name} left the group and came back")
+
+
+@row("A4", "the broker is killed and started again", pause_s=(2, 5))
+def broker_killed(field):
+    field.stack.kill("kafka")
+    field.stack.restart("kafka")
+    field.note("broker killed")
+
+
+@row("A6", "the broker stores orders, and its answers come too late", settings={"SEND_TIMEOUT": "2s"}, pause_s=(1, 3))
+def answers_too_late(field):
+    door = field.any("producer")
+    link = field.link(f"{door.name}-kafka")
+    link.swallow("down")
+    field.breathe(2.5, 4)
+    link.heal()
+    field.note(f"{door.name}: sends of unknown fate")
+
+
+@row("A7", "records stand in the log twice")
+def repeated_records(field):
+    consumer = reader(field)
+    producer = confluent_kafka.Producer({"bootstrap.servers": field.stack.env["KAFKA_BROKERS"]})
+    p = field.dice.randrange(4)
+    _, end = consumer.get_watermark_offsets(confluent_kafka.TopicPartition("seckill.orders", p), timeout=30)
+    consumer.assign([confluent_kafka.TopicPartition("seckill.orders", p, max(0, end - field.dice.randint(1, 500)))])
+    again = [m for m in consumer.consume(100, 5) if not m.error() and json.loads(m.value())["type"] not in ("genesis", "mark")]
+    consumer.close()
+    for m in again:
+        producer.produce("seckill.orders", m.value(), m.key(), p)
+    assert producer.flush(30) == 0
+    field.note(f"{len(again)} records of partition {p} once more")
+
+
+@row("A9", "the broker's answers are lost, and it is asked again")
+def answers_lost(field):
+    link = field.dice.choice(field.links("-kafka"))
+    link.swallow("down")
+    field.breathe(0.1, 1)
+    link.heal()
+    field.note(f"{link.name}: answers lost")
+
+
+@row("A10", "the broker is away for long, under full load", pause_s=(3, 6))
+def broker_away(field):
+    field.stack.kill("kafka")
+    field.breathe(5, 12)
+    field.stack.restart("kafka")
+    field.note("broker away for seconds")
+
+
+# ---------------------------------------------------------------------------- another log than it was
+
+DATA = "kafka/data"
+READERS = ("matcher", "matcher-2", "guardian", "guardian-2")
+
+
+@row("A11", "the broker comes back with an older copy of its log", soak=False, pause_s=(2, 5))
+def older_log(field):
+    """Nobody may go on with it.  The doors are away meanwhile: what they were told there would be lost with it."""
+    data = field.stack.dir / DATA
+    old, true = data.with_name("data.old"), data.with_name("data.true")
+    field.stack.kill("kafka")
+    shutil.rmtree(old, ignore_errors=True)
+    old.mkdir()
+    copy(data, old)
+    field.stack.restart("kafka")
+    copied = ends(field)  # or more
+    wait_until(lambda: all(w >= end for w, end in zip(watermarks(field.redis()), copied)), 60, "all go past the copy")
+    field.kill("producer", "producer-2")
+    field.stack.kill("kafka")
+    data.rename(true)
+    old.rename(data)
+    before = field.said("matcher", "partition.halted")
+    try:
+        field.stack.restart("kafka")
+        wait_until(lambda: field.said("matcher", "partition.halted") > before, 60, "a matcher sees that the log is another")
+        time.sleep(field.dice.uniform(0, 2))
+    finally:
+        field.kill(*READERS)
+        field.stack.kill("kafka")
+        shutil.rmtree(data)
+        true.rename(data)
+        field.stack.restart("kafka")
+    field.restart_dead()
+    field.note("an older copy of the log, and the true one again")
+
+
+@row("A15", "a second member with the same instance id", soak=False, pause_s=(1, 3))
+def same_instance(field):
+    """The group fences one of them; it ends instead of going on."""
+    field.kill("matcher", "matcher-2")
+    first, second = field.daemons["matcher"], field.daemons["matcher-2"]
+    first.start(INSTANCE_ID="twin").await_ready()
+    second.start(INSTANCE_ID="twin")
+    wait_until(lambda: not (first.runs and second.runs), 60, "one of them ends", 0.1)
+    fenced = second if first.runs else first
+    assert fenced.process.returncode > 0, f"{fenced.name} ended with {fenced.process.returncode}"
+    field.kill("matcher", "matcher-2")
+    field.restart_dead()
+    field.note(f"{fenced.name} was fenced")
+
+
+@row("A18", "a byte of the log's last batch is another on disk", soak=False, pause_s=(2, 5))
+def flipped(field):
+    """The broker does not look; who reads it must not skip it.  Afterwards it is as it was."""
+    p = field.dice.randrange(4)
+    field.stack.kill("kafka", 15)  # after SIGKILL it would look, and cut the log there
+    path = max((field.stack.dir / DATA / f"seckill.orders-{p}").glob("*.log"))
+    at = last_record(path.read_bytes()) - 3
+    before = field.said("matcher", "partition.stuck") + field.said("matcher", "partition.halted")
+    byte = flip(path, at)
+    try:
+        field.stack.restart("kafka")
+        wait_until(
+            lambda: field.said("matcher", "partition.stuck") + field.said("matcher", "partition.halted") > before,
+            60, f"the matcher cannot read partition {p}",
+        )
+    finally:
+        field.stack.kill("kafka", 15)
+        assert flip(path, at) == byte ^ 0xFF
+        field.kill(*READERS)
+        field.stack.restart("kafka")
+    field.restart_dead()
+    field.note(f"partition {p}: a byte was another")
+
+
+def last_record(data):
+    """Where the last batch of a segment ends: its file may be longer than what was written."""
+    end = 0
+    while end + 12 <= len(data) and (size := int.from_bytes(data[end + 8 : end + 12], "big")) > 0:
+        end += 12 + size
+    return end
+
+
+def flip(path, at):
+    """Inverts a byte; what it was."""
+    with path.open("r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 0xFF]))
+        f.flush()
+        os.fsync(f.fileno())
+    return byte
+
+
+# ---------------------------------------------------------------------------- its disk
+
+
+def on_small_disk(field):
+    field.stack.kill("kafka", 15)
+    small_disk(field, field.stack.dir / DATA, "700m")
+    field.stack.restart("kafka")
+
+
+@row("A19", "the broker's disk is full", setup=on_small_disk, soak=False, pause_s=(3, 6))
+def disk_full(field):
+    """It ends when it cannot write, and is started again when there is room."""
+    with fill(field.stack.dir / DATA):
+        field.breathe(2, 5)
+    if field.stack.status()["kafka"] == "stopped":
+        field.stack.restart("kafka")
+    field.note("the broker could not write")
