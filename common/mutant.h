@@ -44,6 +44,7 @@
     X(PROGRESS_UNCOMPARED, "the progress row is compared in the transaction")                      \
     X(POSITION_BEFORE_ROWS, "rows and position are one transaction (commit before rows)")          \
     X(OVERLAP_UNCHECKED, "reading starts at the last outcome applied and checks it")               \
+    X(TOPIC_UNCOMPARED, "after a new connection the last outcome applied is compared again")       \
     X(LOSS_UNNOTICED, "an outcome lost for certain is noticed")                                    \
     X(LOSS_GUESSED, "lost for certain: the topic is read to an end looked up afterwards")          \
     X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \

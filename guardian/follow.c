@@ -20,6 +20,7 @@
 
 enum {
     SEEK_AGAIN_MS = 5000,
+    STALE_MS = 1000,
     STUCK_PAUSE_MS = 1000,
     STUCK_MAX = 10,
 };
@@ -87,6 +88,7 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
         return FOLLOW_NOTHING;
     }
     f->head = *committed;
+    f->stale_until_ms = 0;
     f->moved_ms = now_ms;
     f->scan_end = -1;
     f->has_gap = false;
@@ -233,7 +235,8 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
         return FOLLOW_DROP;
     }
     /* What librdkafka had fetched before a seek may still come. */
-    if (f->state == FOLLOW_CHECKING && offset < f->seek_offset) {
+    if (f->state == FOLLOW_CHECKING &&
+        (offset < f->seek_offset || (offset > f->seek_offset && now_ms < f->stale_until_ms))) {
         return FOLLOW_DROP;
     }
     if (f->state == FOLLOW_CHECKING && o->offset != f->head.position) {
@@ -258,6 +261,17 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
         *action = note_read(f, offset, now_ms);
     }
     return o->offset > f->head.position ? FOLLOW_LATER : FOLLOW_DROP;
+}
+
+enum follow_action follow_recheck(struct follow *f, int64_t now_ms)
+{
+    if (is_deaf(f) || f->head.outcomes_offset < 0 || MUTANT(TOPIC_UNCOMPARED)) {
+        return FOLLOW_NOTHING;
+    }
+    f->state = FOLLOW_CHECKING;
+    f->scan_end = -1;
+    f->stale_until_ms = now_ms + STALE_MS;
+    return seek(f, f->head.outcomes_offset, now_ms);
 }
 
 enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms)

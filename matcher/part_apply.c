@@ -403,8 +403,8 @@ bool part_next_message(struct part *p, struct part_action *action)
     const struct item *item;
     bool is_dead;
 
-    if (p->phase != PHASE_STEADY) {
-        return false;
+    if (p->phase != PHASE_STEADY || p->needs_recheck) {
+        return false; /* what we hold may be of another log */
     }
     if (p->queue.sent >= p->queue.applied && !(MUTANT(PUBLISH_BEFORE_APPLY) && guess_outcome(p))) {
         return false;

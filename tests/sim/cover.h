@@ -15,6 +15,7 @@
     X(SET_RULES, "log: ... rules that this build has not")                                         \
     X(CUT, "log: cut back and grown again")                                                        \
     X(RECREATED, "log: made anew under the same name")                                             \
+    X(RESTORE, "log: ... with the outcomes, and Redis")                                            \
     X(SKEW, "log: the broker's clock steps")                                                       \
     X(LEAP, "log: ... by minutes")                                                                 \
     X(RESERVED, "outcome: reserved")                                                               \
@@ -80,6 +81,7 @@
     X(MARK, "guardian: compares a mark")                                                           \
     X(LATER, "guardian: reads a record that is too late")                                          \
     X(GUARDIAN_CRASH, "guardian: killed")                                                          \
+    X(GUARDIAN_STOP, "guardian: stopped, and goes on later")                                       \
     X(GUARDIAN_HALT, "guardian: halts")                                                            \
     X(PROBE, "guardian: asks whether something is missing")                                        \
     X(LOST, "guardian: an outcome is lost for certain")                                            \

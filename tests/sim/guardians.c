@@ -293,6 +293,9 @@ void guardians_go_on(struct world *w, int guardian)
     struct keeper *k = &w->guardians[guardian][s->number];
     enum mysql_fate fate = MYSQL_WELL;
 
+    if (w->is_guardian_stopped[guardian]) {
+        return;
+    }
     if (!k->is_assigned && chance(w, w->zombies)) {
         k->is_assigned = true;
     }
@@ -345,6 +348,25 @@ void guardians_crash(struct world *w, int guardian)
     }
 }
 
+void guardians_recheck(struct world *w, struct shard *s)
+{
+    for (int i = 0; i < GUARDIANS; i++) {
+        struct keeper *k = &w->guardians[i][s->number];
+
+        act(w, i, s, follow_recheck(&k->follow, w->now.mono_ms));
+    }
+}
+
+void guardians_stop(struct world *w, int guardian)
+{
+    w->is_guardian_stopped[guardian] = !w->is_guardian_stopped[guardian];
+    if (w->is_guardian_stopped[guardian]) {
+        seen(COVER_GUARDIAN_STOP);
+    }
+    tell(w, "guardian %d: %s", guardian,
+         w->is_guardian_stopped[guardian] ? "is stopped" : "goes on");
+}
+
 void guardians_regroup(struct world *w, int guardian)
 {
     for (int i = 0; i < w->n_shards; i++) {
@@ -382,6 +404,7 @@ static void look_for_rebuild(struct world *w, struct shard *s)
 void guardians_heal(struct world *w)
 {
     for (int i = 0; i < GUARDIANS; i++) {
+        w->is_guardian_stopped[i] = false;
         for (int k = 0; k < w->n_shards; k++) {
             heal_keeper(w, i, &w->shards[k]);
         }

@@ -591,6 +591,20 @@ void matchers_break_producer(struct world *w, int matcher)
     w->matchers[matcher].is_broken = true;
 }
 
+void matchers_lose_messages(struct world *w, const struct shard *s)
+{
+    for (size_t i = 0; i < w->n_flights;) {
+        if (w->flights[i].shard == s->number) {
+            drop_flight(w, i);
+        } else {
+            i++;
+        }
+    }
+    for (int i = 0; i < MATCHERS; i++) {
+        matchers_break_producer(w, i);
+    }
+}
+
 void matchers_regroup(struct world *w, int matcher)
 {
     struct matcher *m = &w->matchers[matcher];

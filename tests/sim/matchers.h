@@ -18,6 +18,8 @@ void matchers_fly(struct world *w);
 /* Trouble. */
 void matchers_crash(struct world *w, int matcher);
 void matchers_cut_link(struct world *w, int matcher);
+/* What was on its way to the partition never comes there; all producers fail. */
+void matchers_lose_messages(struct world *w, const struct shard *s);
 void matchers_break_producer(struct world *w, int matcher);
 void matchers_regroup(struct world *w, int matcher);
 void matchers_switch_master(struct world *w, int matcher);

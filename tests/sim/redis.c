@@ -409,6 +409,19 @@ void redis_flush(struct world *w, struct shard *s)
     seen(COVER_FLUSH);
 }
 
+void redis_restore(struct world *w, struct shard *s)
+{
+    for (size_t i = s->n_past; i > 0; i--) {
+        const struct node *at = s->past[i - 1].at;
+
+        if (at != NULL && at->offset < s->cut) {
+            take_past(w, s, i - 1);
+            return;
+        }
+    }
+    redis_flush(w, s);
+}
+
 void redis_split(struct world *w, struct shard *s)
 {
     if (s->is_split || s->n_past == 0) {

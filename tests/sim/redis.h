@@ -32,6 +32,9 @@ void redis_fail_over(struct world *w, struct shard *s);
 void redis_fail_over_last(struct world *w, struct shard *s);
 void redis_flush(struct world *w, struct shard *s);
 
+/* Back to before the log was cut. */
+void redis_restore(struct world *w, struct shard *s);
+
 /* A second master is made from an older state; the first goes on until it gives up. */
 void redis_split(struct world *w, struct shard *s);
 void redis_unsplit(struct world *w, struct shard *s);

@@ -29,11 +29,13 @@ enum fault {
     FAULT_SKEW,
     FAULT_LEAP,
     FAULT_CUT,
+    FAULT_RESTORE,
     FAULT_RULES,
     FAULT_SPLIT,
     FAULT_MIGRATION,
     FAULT_GUARDIAN_CRASH,
     FAULT_GUARDIAN_REGROUP,
+    FAULT_GUARDIAN_STOP,
     FAULT_MYSQL_FAILOVER,
     FAULT_TOPIC_CUT,
     FAULT_REBUILD,
@@ -145,6 +147,37 @@ static void cut_topic(struct world *w, struct shard *s)
     tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
 }
 
+/*
+ * The brokers go back in time with both topics, from a backup; Redis, too.  What flew then does not
+ * land: the producers' sequence numbers are from a time that the brokers do not know.
+ */
+static void restore(struct world *w, struct shard *s)
+{
+    if (s->cut >= 0) {
+        return;
+    }
+    redis_unsplit(w, s);
+    log_cut(w, s);
+    if (s->cut < 0) {
+        return;
+    }
+    for (int64_t i = 0; i < s->n_topic; i++) {
+        if (s->topic[i]->offset >= s->cut) {
+            s->n_topic = i;
+            break;
+        }
+    }
+    tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
+    matchers_lose_messages(w, s);
+    redis_restore(w, s);
+    guardians_recheck(w, s);
+    if (chance(w, 50)) {
+        guardians_stop(w, 0);
+        guardians_stop(w, 1);
+    }
+    seen(COVER_RESTORE);
+}
+
 static void befall_guardian(struct world *w, enum fault fault, struct shard *s)
 {
     const int guardian = (int)below(w, GUARDIANS);
@@ -155,6 +188,9 @@ static void befall_guardian(struct world *w, enum fault fault, struct shard *s)
         break;
     case FAULT_GUARDIAN_REGROUP:
         guardians_regroup(w, guardian);
+        break;
+    case FAULT_GUARDIAN_STOP:
+        guardians_stop(w, guardian);
         break;
     case FAULT_MYSQL_FAILOVER:
         mysql_fail_over(w, s);
@@ -196,6 +232,9 @@ static void befall(struct world *w, enum fault fault, int matcher)
         break;
     case FAULT_CUT:
         log_cut(w, s);
+        break;
+    case FAULT_RESTORE:
+        restore(w, s);
         break;
     case FAULT_RULES:
         if (!w->may_cut && chance(w, 60)) {

@@ -199,6 +199,7 @@ struct world {
     struct shard shards[SHARDS_MAX];
     struct matcher matchers[MATCHERS];
     struct keeper guardians[GUARDIANS][SHARDS_MAX];
+    bool is_guardian_stopped[GUARDIANS];
     int64_t rows_max; /* of a batch of a guardian */
     int tokens;
     struct buf sql; /* room for statements */

@@ -222,6 +222,25 @@ static void a_stale_record_from_before_the_seek_is_no_overlap(void **state)
     assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_APPLY);
 }
 
+/* Another topic under the same name may go on where ours was: with a record whose prev is our position. */
+static void compares_again_after_a_new_connection(void **state)
+{
+    struct follow f = at_nine();
+    struct outcome changed = outcome_of(10);
+
+    (void)state;
+    assert_int_equal(follow_recheck(&f, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), 19);
+    assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_DROP); /* fetched before */
+    assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+    assert_int_equal(give(&f, outcome_of(10), 20), FOLLOW_APPLY);
+
+    assert_int_equal(follow_recheck(&f, 0), FOLLOW_SEEK);
+    changed.chain++;
+    assert_int_equal(give_action(&f, changed, 20, FOLLOW_HALT), FOLLOW_DROP);
+    assert_int_equal(follow_recheck(&f, 0), FOLLOW_NOTHING);
+}
+
 static void halts(struct follow *f, struct outcome o)
 {
     assert_int_not_equal(give_action(f, o, 20, FOLLOW_HALT), FOLLOW_APPLY);
@@ -552,6 +571,7 @@ int main(void)
         cmocka_unit_test(tries_again_where_it_cannot_read_and_halts_in_the_end),
         cmocka_unit_test(what_is_read_again_was_not_stuck),
         cmocka_unit_test(a_stale_record_from_before_the_seek_is_no_overlap),
+        cmocka_unit_test(compares_again_after_a_new_connection),
         cmocka_unit_test(halts_on_another_log),
         cmocka_unit_test(halts_on_another_history),
         cmocka_unit_test(halts_on_a_first_record_that_is_no_genesis),
