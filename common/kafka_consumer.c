@@ -191,11 +191,10 @@ static void take_error(struct kafka_consumer *c, rd_kafka_event_t *event)
     rd_kafka_topic_partition_t *where;
     char why[200] = "";
 
-    if (error == RD_KAFKA_RESP_ERR__FATAL) {
-        if (!c->is_fatal && rd_kafka_fatal_error(c->rk, why, sizeof(why)) != 0) {
-            c->is_fatal = true;
-            c->calls.fatal(why, c->arg);
-        }
+    /* It comes with the code of what was fatal, not with _FATAL, and comes only once. */
+    if (!c->is_fatal && rd_kafka_fatal_error(c->rk, why, sizeof(why)) != 0) {
+        c->is_fatal = true;
+        c->calls.fatal(why, c->arg);
         return;
     }
     where = rd_kafka_event_topic_partition(event);

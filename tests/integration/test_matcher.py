@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from lib.wait import holds_for, wait_until
 from lib.world import RedisServer, World, order_id_of
 
+FAILED = 2
 HALTED = 3
 
 
@@ -251,6 +252,22 @@ def test_static_member_is_back_at_once(world):
         feed_until(w, feed, 300)
     w.applied()
     finish(w)
+
+
+def test_a_second_member_with_the_same_instance_id(world):
+    """The group fences one of them; it must not stay as if it were a member."""
+    w = world
+    items = open_all(w)
+    twins = [w.matcher(instance_id="one").ready(), w.matcher(instance_id="one")]
+    wait_until(lambda: any(m.process.poll() is not None for m in twins), 30, "one of them ends")
+    fenced, other = sorted(twins, key=lambda m: m.process.poll() is None)
+    assert fenced.wait() == FAILED
+    assert "fenced" in fenced.lines("program.failed")[0]
+    with Feed(w, items, 0.01) as feed:
+        feed_until(w, feed, 100)
+    w.applied()
+    assert other.process.poll() is None
+    finish(w, "program.failed")
 
 
 def test_stopped_past_its_session_and_continued(world):
