@@ -14,13 +14,13 @@ from confluent_kafka import Consumer, TopicPartition
 from lib.record import Record
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
+from lib.world import RedisServer
 
 DONE, REFUSED, FAILED, TAKEN = range(4)
 
 
-@pytest.fixture
-def world(stack, tmp_path):
-    w = Record(stack, tmp_path)
+def world_of(stack, tmp_path, own_redis=None):
+    w = Record(stack, tmp_path, own_redis=own_redis)
     w.rebuilders = []
     yield w
     for process in w.rebuilders:
@@ -30,7 +30,24 @@ def world(stack, tmp_path):
 
 
 @pytest.fixture
+def world(stack, tmp_path):
+    yield from world_of(stack, tmp_path)
+
+
+@pytest.fixture
+def alone(stack, tmp_path):
+    """With a Redis of its own, which the test may stop."""
+    server = RedisServer(tmp_path / "redis", stack.port("rebuild")).start()
+    yield from world_of(stack, tmp_path, server)
+    server.kill()
+
+
+@pytest.fixture
 def sold(world):
+    return sell(world)
+
+
+def sell(world):
     """A sale under way, at rest: a matcher runs, MySQL has all of it, no guardian runs."""
     world.migrate().genesis()
     world.matcher().ready()
@@ -253,6 +270,32 @@ def test_the_earlier_of_two_hears_that_it_lost(sold):
     assert dump(sold, 0) == before
 
 
+def test_answers_that_are_lost(alone):
+    """Pieces are sent again; one that was executed late, and one that is executed twice, do no harm."""
+    sell(alone)
+    stop_matchers(alone)
+    before = dump(alone, 0)
+
+    def evals():
+        return alone.redis.info("commandstats")["cmdstat_eval"]["calls"]
+
+    start = evals()
+    rebuild(alone, DONE, "--partition=0")
+    needed = evals() - start
+    process = start_rebuild(alone, "rebuild.piece:2", pause=True, redis_timeout="300ms")
+    wait_until(lambda: is_stopped(process), 30, "it stands in the middle")
+    alone.own_redis.process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGCONT)
+    holds_for(lambda: process.poll() is None, 3, "it insists")
+    alone.own_redis.process.send_signal(signal.SIGCONT)
+    assert process.wait(60) == DONE, process.stdout.read()
+    wait_until(lambda: evals() - start > 2 * needed, 30, "more was executed than is needed")
+    assert dump(alone, 0) == before
+    alone.matcher().ready()
+    alone.guardian().ready()
+    clean(alone)
+
+
 def test_a_matcher_refolds_while_the_keys_are_looked_up(sold):
     """What it made in between is wiped, too: nothing of it is in what SCAN found."""
     before = dump(sold, 0)
@@ -274,10 +317,10 @@ def test_a_matcher_refolds_while_the_keys_are_looked_up(sold):
     clean(sold)
 
 
-def start_rebuild(w, failpoint, pause=False):
+def start_rebuild(w, failpoint, pause=False, **settings):
     process = subprocess.Popen(
         [BIN / "seckill-guardian", "rebuild", "--partition=0"],
-        env=w.environ(failpoint=failpoint + (":stop" if pause else "")),
+        env=w.environ(failpoint=failpoint + (":stop" if pause else ""), **settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -419,6 +462,43 @@ def test_by_hand_when_automatic_is_off(sold):
     holds_for(lambda: not g.lines("rebuild.begins"), 4, "nobody begins")
     rebuild(sold)
     clean(sold, "partition.needs_rebuild")
+
+
+# ---------------------------------------------------------------- a log without its head
+
+
+def test_what_must_stay_stays(sold):
+    """What MySQL still lacks; from --upto on; all of it where Redis has no state."""
+    behind = [sold.recorded(p) for p in range(2)]
+    sold.busy(200, seed=4)
+    sold.applied()
+    trim(sold)
+    assert [log_begin(sold, p) for p in range(2)] == behind
+    sold.guardian().ready()
+    clean(sold)
+    trim(sold, 0, "--partition=0", f"--upto={behind[0] + 5}")
+    assert [log_begin(sold, p) for p in range(2)] == [behind[0] + 5, behind[1]]
+    stop_matchers(sold)
+    wipe(sold, 1)
+    assert "Redis has no state" in trim(sold, 1)
+    assert [log_begin(sold, p) for p in range(2)] == [behind[0] + 5, behind[1]]
+
+
+def test_verify_of_a_log_without_its_head(sold):
+    """MySQL is taken as it is at its position; what came after it must follow from it."""
+    trim(sold)
+    g = sold.guardian().ready()
+    sold.busy(200, seed=4)
+    at_the_end(sold)
+    assert sold.verify()["from_mysql"] == 2
+    user, orders = next(iter(sold.redis.hgetall(sold.key(0, "orders")).items()))
+    sold.redis.hdel(sold.key(0, "orders"), user)
+    assert any(f"redis: orders {user}" in text for text in sold.verify(1)["differences"])
+    sold.redis.hset(sold.key(0, "orders"), user, orders)
+    sold.verify()
+    assert g.stop() == 0
+    sold.edit("UPDATE progress SET chain = REVERSE(chain) WHERE partition_id = 0")
+    assert any("not the one that MySQL was made from" in text for text in sold.verify(2)["unchecked"])
 
 
 # ---------------------------------------------------------------- shoppers
