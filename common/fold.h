@@ -55,6 +55,26 @@ void fold_destroy(struct fold *f);
 bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,
                 struct err *err) ATTR_MUSTCHECK;
 
+/*
+ * Orders as they enter and leave the fold's memory, for who wants to know what is not in it: called
+ * within fold_apply().  Texts are borrowed for the call.
+ */
+enum fold_memory {
+    FOLD_REMEMBERED,
+    FOLD_FORGOTTEN, /* a rejection that the rules do not remember */
+    FOLD_ARCHIVED,  /* as it was when it was forgotten */
+    FOLD_REFUSED,   /* no decision: its item is archived */
+};
+struct fold_decision {
+    enum fold_memory memory;
+    struct slice order_id, item_id, user_id;
+    int64_t qty, due, offset; /* of its decision */
+    enum order_state state;
+    enum reason reason;
+};
+typedef void fold_watch_fn(const struct fold_decision *decision, void *arg);
+void fold_watch(struct fold *f, fold_watch_fn *watch, void *arg);
+
 void fold_log(const struct fold *f, struct fold_log *log);
 
 /* The command that fold_apply() parsed last. */

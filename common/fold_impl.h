@@ -91,6 +91,8 @@ struct fold {
     size_t slab_used;
     struct order *free_orders; /* linked by next */
     struct command command;
+    fold_watch_fn *watch; /* NULL: nobody */
+    void *watch_arg;
 
     /* The line being written, for the length of fold_apply(); NULL: nobody wants it. */
     struct buf *line;
@@ -128,6 +130,10 @@ void fold_dequeue(struct fold *f, struct order *order);
 /* The queue whose head is due first, or n when all are empty. */
 size_t fold_earliest_queue(const struct queue queues[], size_t n);
 struct order *fold_earliest_hold(const struct fold *f);
+
+/* Tells the watcher of an order, or of the command's, which is not remembered. */
+void fold_note(const struct fold *f, const struct order *order, enum fold_memory memory);
+void fold_note_command(const struct fold *f, enum fold_memory memory, enum reason reason);
 
 /* fold_tell.c */
 

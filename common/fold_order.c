@@ -139,9 +139,11 @@ void fold_apply_order(struct fold *f)
     if (item != NULL && item->stock.state == 'a') {
         /* It may have been decided and forgotten: this is no decision. */
         fold_tell_reason(f, "x", REASON_CLOSED);
+        fold_note_command(f, FOLD_REFUSED, REASON_CLOSED);
         return;
     }
     if (user != NULL && user->n_orders >= ORDERS_MAX) {
+        fold_note_command(f, FOLD_FORGOTTEN, REASON_LIMIT_REACHED);
         fold_tell_rejected(f, REASON_LIMIT_REACHED, item);
         return;
     }
@@ -153,6 +155,8 @@ void fold_apply_order(struct fold *f)
     fold_tell_rejected(f, reason, item);
     if (cmd->keyed && !MUTANT(FORGET_DECIDED)) {
         (void)fold_remember(f, user, item, ORDER_REJECTED, reason);
+    } else {
+        fold_note_command(f, FOLD_FORGOTTEN, reason);
     }
 }
 

@@ -122,7 +122,53 @@ struct order *fold_remember(struct fold *f, struct user *user, struct item *item
     order->reason = (uint8_t)reason;
     order->offset = f->offset;
     memcpy(order->id, cmd->order_id, sizeof(order->id));
+    fold_note(f, order, FOLD_REMEMBERED);
     return order;
+}
+
+void fold_watch(struct fold *f, fold_watch_fn *watch, void *arg)
+{
+    f->watch = watch;
+    f->watch_arg = arg;
+}
+
+void fold_note(const struct fold *f, const struct order *order, enum fold_memory memory)
+{
+    if (f->watch != NULL) {
+        f->watch(
+            &(struct fold_decision){
+                .memory = memory,
+                .order_id = {order->id, sizeof(order->id)},
+                .item_id = fold_name(&order->item->node),
+                .user_id = fold_name(&order->user->node),
+                .qty = order->qty,
+                .due = order->due,
+                .offset = order->offset,
+                .state = (enum order_state)order->state,
+                .reason = (enum reason)order->reason,
+            },
+            f->watch_arg);
+    }
+}
+
+void fold_note_command(const struct fold *f, enum fold_memory memory, enum reason reason)
+{
+    const struct command *cmd = &f->command;
+
+    if (f->watch != NULL) {
+        f->watch(
+            &(struct fold_decision){
+                .memory = memory,
+                .order_id = slice_str(cmd->order_id),
+                .item_id = command_text(&cmd->item_id),
+                .user_id = command_text(&cmd->user_id),
+                .qty = cmd->qty,
+                .offset = f->offset,
+                .state = ORDER_REJECTED,
+                .reason = reason,
+            },
+            f->watch_arg);
+    }
 }
 
 /* NOLINTNEXTLINE(readability-function-cognitive-complexity): the macro is uthash's. */
@@ -147,6 +193,7 @@ size_t fold_forget(struct fold *f, struct user *user, const struct item *item)
         next = order->next;
         order->next = NULL;
         if (order->item == item) {
+            fold_note(f, order, FOLD_ARCHIVED);
             order->next = f->free_orders;
             f->free_orders = order;
             n++;

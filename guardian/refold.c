@@ -31,6 +31,8 @@ struct refold {
     struct kafka_consumer *consumer;
     int partitions;
     int partition; /* the open one; -1: none */
+    fold_watch_fn *watch;
+    void *watch_arg;
     struct fold *fold;
     struct kept_queue queue;
     size_t n_kept;
@@ -238,6 +240,12 @@ bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadli
     return true;
 }
 
+void refold_watch(struct refold *r, fold_watch_fn *watch, void *arg)
+{
+    r->watch = watch;
+    r->watch_arg = arg;
+}
+
 bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
                  struct err *err)
 {
@@ -249,6 +257,7 @@ bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t pos
     drop_kept(r);
     r->partition = partition;
     r->fold = fold != NULL ? fold : fold_create(partition, r->partitions);
+    fold_watch(r->fold, r->watch, r->watch_arg);
     r->position = position;
     r->received = position;
     r->target = position;

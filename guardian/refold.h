@@ -31,6 +31,9 @@ struct refold_range {
 bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadline_ms,
                    struct err *err) ATTR_MUSTCHECK;
 
+/* Whoever watches the folds of all refold_open() to come; before the first. */
+void refold_watch(struct refold *r, fold_watch_fn *watch, void *arg);
+
 /* fold: the state after `position`, which is taken; NULL with -1: from the genesis. */
 bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
                  struct err *err) ATTR_MUSTCHECK;

@@ -166,8 +166,8 @@ static bool take_log_item(struct slice field, struct slice value, void *arg)
 
 static bool open_fold(struct verify *v, struct err *err)
 {
-    return v->ranges[v->partition].begin > 0 ? verify_load(v, err)
-                                             : refold_open(v->refold, v->partition, NULL, -1, err);
+    return verify_is_loaded(v) ? verify_load(v, err)
+                               : refold_open(v->refold, v->partition, NULL, -1, err);
 }
 
 static void verify_partition(struct verify *v, int partition)
@@ -175,6 +175,7 @@ static void verify_partition(struct verify *v, int partition)
     struct err err = {0};
 
     v->partition = partition;
+    forgotten_clear(v->forgotten);
     if (!open_fold(v, &err) || !verify_mysql(v, &err)) {
         report_unchecked(&v->report, "%s", err.text);
         return;
@@ -261,6 +262,10 @@ static bool start(struct verify *v, struct err *err)
     v->db = db_create(&v->mysql, DB_SESSION_READ);
     v->redis = peek_create(&v->settings->redis, v->settings->redis_timeout_ms);
     v->refold = refold_create(&v->kafka, v->settings->kafka.topic_orders, v->n_parts, err);
+    v->forgotten = forgotten_create();
+    if (v->refold != NULL) {
+        refold_watch(v->refold, forgotten_note, v->forgotten);
+    }
     return v->refold != NULL && refold_ranges(v->refold, v->ranges, v->deadline_ms, err) &&
            settle(v, err);
 }
@@ -268,6 +273,7 @@ static bool start(struct verify *v, struct err *err)
 static void fini(struct verify *v)
 {
     refold_destroy(v->refold);
+    forgotten_destroy(v->forgotten);
     db_destroy(v->db);
     peek_destroy(v->redis);
     for (int i = 0; i < v->n_parts; i++) {

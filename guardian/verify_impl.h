@@ -5,6 +5,7 @@
 #ifndef GUARDIAN_VERIFY_IMPL_H
 #define GUARDIAN_VERIFY_IMPL_H
 
+#include "guardian/forgotten.h"
 #include "guardian/peek.h"
 #include "guardian/proof.h"
 #include "guardian/record.h"
@@ -41,6 +42,7 @@ struct verify {
     struct peek *redis;
     struct kafka_settings kafka;
     struct refold *refold;
+    struct forgotten *forgotten; /* of the partition in work, up to where the fold is */
     int n_parts;
     struct refold_range *ranges;     /* by partition: of the log, at the start */
     struct progress *progress;       /* by partition: MySQL's */
@@ -80,7 +82,13 @@ void verify_differ(struct verify *v, const char *source, struct slice name, cons
 /* Compares one field of the table in work with the fold's, both in Redis's text. */
 void verify_field(struct verify *v, const char *source, struct slice name, struct slice value);
 
-/* Starts the fold of the partition in work at MySQL's position. */
+/* Whether the partition in work is folded from MySQL's position, the log's head being gone. */
+static inline bool verify_is_loaded(const struct verify *v)
+{
+    return v->ranges[v->partition].begin > 0;
+}
+
+/* Starts its fold there. */
 bool verify_load(struct verify *v, struct err *err) ATTR_MUSTCHECK;
 
 /* The partition in work; the fold goes on to where each stands, MySQL first. */

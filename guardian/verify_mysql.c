@@ -136,6 +136,60 @@ static bool verify_books(struct verify *v, struct err *err)
     return ok;
 }
 
+static bool compare_forgotten(const struct slice *columns, unsigned n, void *arg)
+{
+    struct verify *v = arg;
+
+    if (n != 2) {
+        return false;
+    }
+    v->n_seen++;
+    switch (forgotten_compare(v->forgotten, columns[0], columns[1])) {
+    case FORGOTTEN_SAME:
+        break;
+    case FORGOTTEN_DIFFERENT:
+        verify_differ(v, "mysql", columns[0], "forgotten, but not as the log says: mysql \"%.*s\"",
+                      (int)columns[1].len, columns[1].ptr);
+        break;
+    case FORGOTTEN_UNKNOWN:
+        verify_differ(v, "mysql", columns[0],
+                      "the log forgets no such order, mysql has \"%.*s\" as forgotten",
+                      (int)columns[1].len, columns[1].ptr);
+        break;
+    }
+    return true;
+}
+
+/* What Redis does not hold, or no longer, stands here alone; only a whole log tells what that was. */
+static bool verify_forgotten(struct verify *v, struct err *err)
+{
+    char storage[400];
+    struct buf sql;
+    int64_t offset = -1;
+    size_t lacking;
+
+    buf_init_fixed(&sql, storage, sizeof(storage));
+    buf_printf(&sql,
+               "SELECT CONCAT_WS(' ', order_id, user_id, item_id), CONCAT_WS(' ', qty, state, "
+               "reason, remembered, due, decided_offset) FROM orders WHERE partition_id = %d AND "
+               "remembered <> 1 ORDER BY order_id, user_id, item_id",
+               v->partition);
+    v->table = RECORD_ORDERS;
+    v->n_seen = 0;
+    if (!db_query(v->db, buf_slice(&sql), compare_forgotten, v, err)) {
+        return false;
+    }
+    v->compared[1] += v->n_seen;
+    lacking = forgotten_lacking(v->forgotten, &offset);
+    if (lacking > 0) {
+        report_difference(&v->report,
+                          "partition %d: offset %" PRId64
+                          ": mysql: lacks %zu forgotten orders; this is the first one's",
+                          v->partition, offset, lacking);
+    }
+    return true;
+}
+
 bool verify_mysql(struct verify *v, struct err *err)
 {
     int64_t position = v->progress[v->partition].position;
@@ -164,5 +218,5 @@ bool verify_mysql(struct verify *v, struct err *err)
             ok = find_lacking(v, &range, err);
         }
     }
-    return ok;
+    return ok && (verify_is_loaded(v) || verify_forgotten(v, err));
 }

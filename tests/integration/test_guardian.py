@@ -708,6 +708,25 @@ def test_verify_sees_changes(sold):
     sold.edit("INSERT INTO orders SELECT * FROM kept")
 
 
+def test_verify_sees_changes_of_what_redis_forgets(sold):
+    """A rejection that only MySQL keeps is compared with the log, too."""
+    sold.put(0, sold.open("lamp@0", 1, 9), sold.order(0, "lamp@0", "ann", 2, order_id_of(0)))
+    sold.applied()
+    sold.caught_up()
+    order = sold.rows("SELECT order_id FROM orders WHERE user_id = 'ann'")[0][0]
+    sold.verify()
+    sold.edit("UPDATE orders SET qty = qty + 1 WHERE order_id = %s", order)
+    differs(sold, f"orders {order.decode()} ann lamp@0: forgotten, but not as the log says")
+    sold.edit("UPDATE orders SET qty = qty - 1 WHERE order_id = %s", order)
+    sold.edit("CREATE TABLE forgotten SELECT * FROM orders WHERE order_id = %s", order)
+    sold.edit("DELETE FROM orders WHERE order_id = %s", order)
+    differs(sold, "lacks 1 forgotten orders")
+    sold.edit("UPDATE forgotten SET user_id = 'bob'")
+    sold.edit("INSERT INTO orders SELECT * FROM forgotten")
+    differs(sold, "the log forgets no such order", "lacks 1 forgotten orders")
+    sold.edit("UPDATE orders SET user_id = 'ann' WHERE order_id = %s", order)
+
+
 def test_verify_sees_a_lost_hold(sold):
     """A hold that its due list lacks would never expire."""
     sold.put(0, sold.open("lamp@0", 9, 9, 700000), sold.order(0, "lamp@0", "ann"))
