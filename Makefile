@@ -147,9 +147,10 @@ check: $(TESTS) ## unit tests only (T=text runs those whose name has it)
 	@fail=0; for t in $(if $(T),$(foreach t,$^,$(if $(findstring $(T),$t),$t)),$^); do echo "# $$t"; $$t || fail=1; done; exit $$fail
 
 .PHONY: differential
-differential: $(DIFFERENTIAL) ## script against fold in a Redis of its own (BATCHES=10000 SEED=1)
-	@tools/deps.sh servers
+differential: $(DIFFERENTIAL) ## script against fold, and every branch of the script (BATCHES=10000 SEED=1)
+	@tools/deps.sh servers tests
 	tests/differential/run.sh $(DIFFERENTIAL) --batches $(or $(BATCHES),10000) --seed $(or $(SEED),1)
+	tests/differential/run.sh tests/differential/branches.py $(DIFFERENTIAL) --seed $(or $(SEED),1)
 
 .PHONY: sim sim-mutants
 sim: $(SIM) ## the simulator (SCHEDULES=100000 SEED=1 SIM_JOBS=2)

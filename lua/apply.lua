@@ -131,7 +131,7 @@ local function move(it, from, into, qty)
     dirty_items[it.id] = it
 end
 
-local users = {} -- user_id -> list of orders in order of decision
+local users = {} -- user_id -> list of orders in order of decision; there before any command may ask for it
 local dirty_users = {}
 
 local function parse_orders(user, raw)
@@ -172,20 +172,11 @@ local function read_fields(key, fields, known, parse)
     end
 end
 
-local function orders_of(user)
-    local list = users[user]
-    if not list then
-        list = parse_orders(user, call('HGET', KEYS[3], user))
-        users[user] = list
-    end
-    return list
-end
-
 local function find_order(user, id)
     if user == '' then
         return nil
     end
-    local list = orders_of(user)
+    local list = users[user]
     for i = 1, #list do
         if list[i].id == id then
             return list[i]
@@ -196,7 +187,7 @@ end
 
 -- The units of an item that a user holds or has bought.
 local function committed(user, item_id)
-    local list, sum = orders_of(user), 0
+    local list, sum = users[user], 0
     for i = 1, #list do
         local o = list[i]
         if o.item_id == item_id and (o.state == 'H' or o.state == 'P') then
@@ -481,7 +472,7 @@ end
 
 -- Forgets a user's orders of an item, none of which is held; returns how many.
 local function forget(user, id)
-    local list, kept = orders_of(user), {}
+    local list, kept = users[user], {}
     for i = 1, #list do
         if list[i].item_id ~= id then
             kept[#kept + 1] = list[i]
@@ -540,7 +531,7 @@ local function order_fault(it, user, qty, not_after)
 end
 
 local function remember(user, o)
-    local list = orders_of(user)
+    local list = users[user]
     list[#list + 1] = o
     dirty_users[user] = true
     log.orders = log.orders + 1
@@ -557,7 +548,7 @@ local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
         return refuse(CLOSED)
     end
     local available = it and it.available or 0
-    if #orders_of(user) >= ORDERS_MAX then
+    if #users[user] >= ORDERS_MAX then
         emit('-' .. LIMIT_REACHED .. ' ' .. available)
         return
     end

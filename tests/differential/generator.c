@@ -760,6 +760,8 @@ void generator_rules(struct generator *g, int64_t rules, struct record *rec)
     rec->kind = RECORD_RULES;
 }
 
+enum { WIDE_HOLDS = 80 };
+
 void generator_open(struct generator *g, int n, struct record *rec)
 {
     struct command cmd = {.type = COMMAND_SALE, .action = COMMAND_OPEN};
@@ -769,7 +771,75 @@ void generator_open(struct generator *g, int n, struct record *rec)
     cmd.other_id = id_of(g, "wide", n);
     cmd.total = n;
     cmd.limit = 1 + n % COMMAND_LIMIT_MAX;
-    cmd.hold_ms = 1000;
+    cmd.hold_ms = 1000 + (n < WIDE_HOLDS ? n : 0);
+    set_command(g, rec, &cmd);
+}
+
+enum { MANY_ITEM = 900000, MANY_HOLD_MS = 50 };
+
+/* The n-th user's order there. */
+static void name_many(const struct generator *g, int n, struct command *cmd)
+{
+    cmd->user_id = id_of(g, "many", MANY_ITEM + n);
+    (void)snprintf(cmd->order_id, sizeof(cmd->order_id), "%08x-0000-8%03x-8000-00000000aaaa",
+                   (unsigned)n, (unsigned)g->partition & 0xfff);
+    cmd->keyed = true;
+}
+
+void generator_many(struct generator *g, int n, struct record *rec)
+{
+    struct command cmd = {.type = COMMAND_ORDER, .qty = 1, .not_after = COMMAND_TIME_MAX};
+
+    if (n == 0) {
+        cmd.type = COMMAND_SALE;
+        cmd.action = COMMAND_OPEN;
+        clear_terms(&cmd);
+        cmd.other_id = text_of("open-many");
+        cmd.total = COMMAND_TOTAL_MAX;
+        cmd.limit = 1;
+        cmd.hold_ms = MANY_HOLD_MS;
+    } else {
+        name_many(g, n, &cmd);
+    }
+    cmd.item_id = item_of(g, MANY_ITEM);
+    set_command(g, rec, &cmd);
+}
+
+void generator_late(struct generator *g, enum command_type type, int n, struct record *rec)
+{
+    struct command cmd = {.type = type};
+
+    if (type != COMMAND_TICK) {
+        name_many(g, n, &cmd);
+        cmd.other_id = text_of("pay-many");
+    }
+    g->now += MANY_HOLD_MS;
+    set_command(g, rec, &cmd);
+}
+
+void generator_forget(struct generator *g, int n, struct record *rec)
+{
+    struct command cmd = {.type = COMMAND_ARCHIVE, .item_id = item_of(g, MANY_ITEM)};
+    char op_id[32];
+    struct buf named;
+
+    (void)snprintf(op_id, sizeof(op_id), "forget-many-%d", n);
+    cmd.other_id = text_of(op_id);
+    if (n == 0) {
+        cmd.type = COMMAND_SALE;
+        cmd.action = COMMAND_CLOSE;
+        clear_terms(&cmd);
+    } else {
+        buf_init_fixed(&named, g->named, sizeof(g->named));
+        for (int i = 0; i < COMMAND_USERS_MAX; i++) {
+            const struct command_text user =
+                id_of(g, "many", MANY_ITEM + n - COMMAND_USERS_MAX + 1 + i);
+
+            buf_puts(&named, i > 0 ? "," : "");
+            buf_put_slice(&named, command_text(&user));
+        }
+        cmd.users = buf_slice(&named);
+    }
     set_command(g, rec, &cmd);
 }
 

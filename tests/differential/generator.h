@@ -55,7 +55,16 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
 void generator_mark(struct generator *g, struct record *rec);
 void generator_rules(struct generator *g, int64_t rules, struct record *rec);
 
-/* A sale that opens item number n of any number, for a run with more items than may be. */
+/*
+ * A sale of its own with an order for each of many users: the opening (n 0) and their orders; when all
+ * holds are due a tick, or a payment or cancel of user n's; the closing (n 0), then each time the
+ * archive of COMMAND_USERS_MAX users.
+ */
+void generator_many(struct generator *g, int n, struct record *rec);
+void generator_late(struct generator *g, enum command_type type, int n, struct record *rec);
+void generator_forget(struct generator *g, int n, struct record *rec);
+
+/* A sale that opens item number n of any number, for a run with more items and hold_ms than may be. */
 void generator_open(struct generator *g, int n, struct record *rec);
 
 void record_free(struct record *rec);

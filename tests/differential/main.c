@@ -2,10 +2,11 @@
  * Two independent readings of docs/protocol.md, lua/apply.lua in a real Redis and common/fold.c,
  * play the same random histories and must agree in every byte.
  *
- *     differential [--batches N] [--seed S] [--run R]
+ *     differential [--batches N] [--seed S] [--run R] [--script FILE]
  *
  * The Redis is REDIS_SOCKET, or REDIS_HOST and REDIS_PORT.  Keys start with `differential:` and are
- * removed.  --run plays one run of the seed only.  Status 0: no difference, and everything that the
+ * removed.  --run plays one run of the seed only, --script another script than the one that is
+ * embedded: one with marks in it, or with a fault.  Status 0: no difference, and everything that the
  * rules can answer was seen (not asked for with --run).
  */
 #include <getopt.h>
@@ -51,9 +52,11 @@ int main(int argc, char **argv)
         {"batches", required_argument, NULL, 'b'},
         {"seed", required_argument, NULL, 's'},
         {"run", required_argument, NULL, 'r'},
+        {"script", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
     };
     int64_t batches = 10000, seed = 1, only_run = -1, done = 0;
+    const char *script = NULL;
     redisContext *redis;
     int option, number = 0;
 
@@ -68,12 +71,15 @@ int main(int argc, char **argv)
         case 'r':
             only_run = number_of("run", optarg);
             break;
+        case 'f':
+            script = optarg;
+            break;
         default:
             return EXIT_FAILURE;
         }
     }
     redis = connect_redis();
-    script_load(redis);
+    script_load(redis, script);
     if (only_run >= 0) {
         done = run_play(redis, (uint64_t)seed, (int)only_run);
     }

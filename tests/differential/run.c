@@ -18,7 +18,8 @@
 enum {
     LINE_MAX_BYTES = 1 << 20,
     SNAPSHOT_MAX_BYTES = 64 << 20,
-    WIDE_ITEMS = 4100,   /* a few more than may be */
+    WIDE_ITEMS = 4200,   /* a few more than may be, also when some are refused */
+    MANY_USERS = 4200,   /* more than go into one call of HSET or HDEL */
     SMALL_STATE = 300,   /* orders; below it the whole state is compared more often */
     PLENTY = 1000000000, /* a bound that is never reached */
     RULES_TO_COME = COMMAND_RULES + 1,
@@ -438,6 +439,7 @@ static const char *const bad_commands[] = {
     "S|o|t|op|a|change||||||#",
     "S|o|t|op|a|explode||||||",
     "R|o|t|op|a|%",
+    "O|o|t|00000000-0000-7000-8000-000000000000|a|u|1|5|2",
     "V|o|t|%",
     "Z|o|t",
     "|o|t",
@@ -683,6 +685,41 @@ static void play_wide(struct run *run)
     finish_batch(run, &place);
 }
 
+/*
+ * Batches that write, push and forget more than goes into one call of Redis.  While so many are due, the
+ * last ones lapse when they are paid or cancelled.
+ */
+static void play_many(struct run *run)
+{
+    enum { EXPIRED_AT_ONCE = 64 };
+    static const enum command_type late[] = {COMMAND_PAY, COMMAND_CANCEL};
+    struct place place;
+    struct record record;
+
+    begin_batch(run, &place);
+    generator_rules(run->generator, COMMAND_RULES, &record);
+    add_record(run, &record);
+    finish_batch(run, &place);
+    begin_batch(run, &place);
+    for (int i = 0; i <= MANY_USERS; i++) {
+        generator_many(run->generator, i, &record);
+        add_record(run, &record);
+    }
+    finish_batch(run, &place);
+    begin_batch(run, &place);
+    for (int i = 0; i <= MANY_USERS / EXPIRED_AT_ONCE; i++) {
+        generator_late(run->generator, i < 2 ? late[i] : COMMAND_TICK, MANY_USERS - i, &record);
+        add_record(run, &record);
+    }
+    finish_batch(run, &place);
+    begin_batch(run, &place);
+    for (int i = 0; i <= MANY_USERS; i += COMMAND_USERS_MAX) {
+        generator_forget(run->generator, i, &record);
+        add_record(run, &record);
+    }
+    finish_batch(run, &place);
+}
+
 /* Rules that this build does not have: neither the script nor the fold goes on. */
 static void play_rules(struct run *run)
 {
@@ -802,6 +839,7 @@ int run_play(redisContext *redis, uint64_t seed, int number)
     length = (int)random_between(&run.random, 50, 800);
     play_batch(&run);
     if (number == 0) {
+        play_many(&run);
         play_wide(&run);
         length = run.n_batches + 10;
     }

@@ -181,14 +181,35 @@ redisReply *redis_ask(redisContext *redis, const char *fmt, ...)
     return reply;
 }
 
-void script_load(redisContext *redis)
-{
-    redisReply *reply = redis_ask(redis, "SCRIPT LOAD %b", apply_lua, sizeof(apply_lua));
+static char loaded[41]; /* the script's name in Redis */
 
-    if (strcmp(reply->str, apply_lua_sha1) != 0) {
+static char *read_file(const char *path, size_t *len)
+{
+    enum { FILE_MAX = 1 << 20 };
+    char *text = xmalloc(FILE_MAX);
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL) {
+        die("cannot open %s", path);
+    }
+    *len = fread(text, 1, FILE_MAX, file);
+    (void)fclose(file);
+    return text;
+}
+
+void script_load(redisContext *redis, const char *path)
+{
+    size_t len = sizeof(apply_lua);
+    char *text = path == NULL ? NULL : read_file(path, &len);
+    redisReply *reply =
+        redis_ask(redis, "SCRIPT LOAD %b", path == NULL ? (const char *)apply_lua : text, len);
+
+    if (path == NULL && strcmp(reply->str, apply_lua_sha1) != 0) {
         die("the script is %s in Redis, %s in the program", reply->str, apply_lua_sha1);
     }
+    (void)snprintf(loaded, sizeof(loaded), "%s", reply->str);
     freeReplyObject(reply);
+    free(text);
 }
 
 void script_init(struct script *s, redisContext *redis, const char *prefix, int partition)
@@ -211,7 +232,7 @@ void script_call(const struct script *s, const struct call *call, struct buf *re
     size_t k = 3, start = 0;
 
     argv[0] = "EVALSHA";
-    argv[1] = apply_lua_sha1;
+    argv[1] = loaded;
     argv[2] = "8";
     for (size_t i = 0; i < SCRIPT_KEYS; i++) {
         argv[k++] = s->keys[i];

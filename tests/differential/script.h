@@ -72,8 +72,8 @@ void call_add(struct call *call, int64_t offset, int64_t timestamp, const struct
 /* Appends one bare argument. */
 void call_arg(struct call *call, struct slice arg);
 
-/* Loads the script into Redis. */
-void script_load(redisContext *redis);
+/* Loads the script into Redis: the embedded one, or that of a file. */
+void script_load(redisContext *redis, const char *path);
 
 /* Names the keys of a partition. */
 void script_init(struct script *s, redisContext *redis, const char *prefix, int partition);
