@@ -321,7 +321,7 @@ class Field:
         for name in names:
             self.daemons[name].kill()
 
-    def restart_dead(self, seconds=90):
+    def restart_dead(self, seconds=180):
         wait_until(lambda: all([d.revived() for d in self.daemons.values()]), seconds, "all daemons are ready", 0.2)
 
     def freeze(self, pid, seconds):
