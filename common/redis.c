@@ -6,7 +6,8 @@
  *
  * PROVING sends AUTH, ROLE, INFO and SCRIPT LOAD at once, before hiredis has connected: it queues
  * them itself, which avoids its trap of calling it from its connect callback.  Each answer is
- * judged in turn; the last good one makes the connection UP.
+ * judged in turn; the last good one makes the connection UP.  One of them is asked again every second:
+ * maxmemory-policy is a setting that may be switched at any time.
  *
  * Traps of hiredis 0.14.1 that shape this file: a context that fails to connect frees itself and
  * calls only the connect callback; one that is freed answers NULL to every pending command first,
@@ -45,6 +46,7 @@ enum {
     ATTEMPT_MIN_MS = 50,
     ATTEMPT_MAX_MS = 2000,
     SCRIPTS_MAX = 8,
+    WATCH_S = 1,
 };
 
 enum state {
@@ -76,6 +78,7 @@ struct redis {
     bool is_ending;
     size_t proofs_left; /* answers that PROVING still needs */
     struct event *timer;
+    struct event *watch; /* every WATCH_S */
     struct backoff backoff;
     int64_t answered_ms; /* when the last answer came, or the attempt began */
     char why[128];       /* why it went or will go down */
@@ -103,6 +106,10 @@ enum redis_result redis_classify(struct slice error)
         if (slice_starts(error, slice_str(passing[i]))) {
             return REDIS_LATER;
         }
+    }
+    /* Only a script that has written nothing can be killed. */
+    if (memmem(error.ptr, error.len, "Script killed by user", 21) != NULL) {
+        return REDIS_LATER;
     }
     return REDIS_FAILED;
 }
@@ -372,12 +379,12 @@ bool redis_eval(struct redis *r, const struct redis_call *call, redis_done_fn *d
 
 /* ---- proving ---- */
 
-static void tell_unfit(struct redis *r, const char *why)
+static void tell_unfit(struct redis *r, enum redis_unfit what, const char *why)
 {
     log_limited(LOG_LEVEL_ERROR, "redis.unfit", LOG_STR("host", r->settings.host),
                 LOG_INT("port", r->settings.port), LOG_STR("error", why));
     if (r->settings.unfit != NULL) {
-        r->settings.unfit(why, r->settings.arg);
+        r->settings.unfit(what, why, r->settings.arg);
     }
 }
 
@@ -407,7 +414,7 @@ static void on_auth(enum redis_result result, const redisReply *reply, void *arg
         return;
     }
     if (reply->type == REDIS_REPLY_ERROR && !is_error(reply, "LOADING")) {
-        tell_unfit(r, reply->str);
+        tell_unfit(r, REDIS_REFUSES, reply->str);
         doom(r, reply->str);
         return;
     }
@@ -433,6 +440,27 @@ static void on_role(enum redis_result result, const redisReply *reply, void *arg
     proof_made(r);
 }
 
+/* True when INFO's answer says that nothing is ever evicted. */
+static bool forgets_nothing(struct redis *r, const redisReply *reply)
+{
+    if (strstr(reply->str, "\nmaxmemory_policy:noeviction\r") != NULL) {
+        return true;
+    }
+    tell_unfit(r, REDIS_EVICTS,
+               "maxmemory-policy is not noeviction: it would forget stock and orders");
+    doom(r, "maxmemory-policy is not noeviction");
+    return false;
+}
+
+static void on_watched(enum redis_result result, const redisReply *reply, void *arg)
+{
+    struct redis *r = arg;
+
+    if (proof_counts(r, result) && reply->type == REDIS_REPLY_STRING) {
+        (void)forgets_nothing(r, reply); /* it is doomed then */
+    }
+}
+
 static void on_info(enum redis_result result, const redisReply *reply, void *arg)
 {
     struct redis *r = arg;
@@ -448,12 +476,9 @@ static void on_info(enum redis_result result, const redisReply *reply, void *arg
         doom(r, "still loading");
         return;
     }
-    if (strstr(reply->str, "\nmaxmemory_policy:noeviction\r") == NULL) {
-        tell_unfit(r, "maxmemory-policy is not noeviction: it would forget stock and orders");
-        doom(r, "maxmemory-policy is not noeviction");
-        return;
+    if (forgets_nothing(r, reply)) {
+        proof_made(r);
     }
-    proof_made(r);
 }
 
 static bool is_our_script(const struct redis *r, const redisReply *reply)
@@ -478,7 +503,7 @@ static void on_script(enum redis_result result, const redisReply *reply, void *a
         return;
     }
     if (!is_our_script(r, reply)) {
-        tell_unfit(r, "SCRIPT LOAD answered another digest than ours");
+        tell_unfit(r, REDIS_ALTERS, "SCRIPT LOAD answered another digest than ours");
         doom(r, "wrong digest of a script");
         return;
     }
@@ -502,6 +527,16 @@ static bool prove(struct redis *r, const struct slice *words, size_t n, redis_do
         return false;
     }
     return true;
+}
+
+static void on_watch(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *arg)
+{
+    static const struct slice words[] = {{"INFO", 4}, {"memory", 6}};
+    struct redis *r = arg;
+
+    if (redis_is_up(r)) {
+        (void)prove(r, words, 2, on_watched); /* if it is going down, it is asked again when up */
+    }
 }
 
 static bool load_scripts(struct redis *r)
@@ -650,6 +685,7 @@ static void attempt(struct redis *r)
 struct redis *redis_create(struct event_base *base, const struct redis_settings *settings,
                            struct err *err)
 {
+    const struct timeval every = {.tv_sec = WATCH_S};
     struct redis *r;
 
     if (settings->n_scripts > SCRIPTS_MAX) {
@@ -662,8 +698,9 @@ struct redis *redis_create(struct event_base *base, const struct redis_settings 
     r->backoff = BACKOFF_INIT(ATTEMPT_MIN_MS, ATTEMPT_MAX_MS);
     TAILQ_INIT(&r->commands);
     r->timer = evtimer_new(base, on_timer, r);
-    if (r->timer == NULL) {
-        free(r);
+    r->watch = event_new(base, -1, EV_PERSIST, on_watch, r);
+    if (r->timer == NULL || r->watch == NULL || event_add(r->watch, &every) != 0) {
+        redis_destroy(r);
         (void)err_set(err, ERR_FATAL, "redis: no timer");
         return NULL;
     }
@@ -684,7 +721,12 @@ void redis_destroy(struct redis *r)
     if (r->dns != NULL) {
         evdns_base_free(r->dns, 0);
     }
-    event_free(r->timer);
+    if (r->timer != NULL) {
+        event_free(r->timer);
+    }
+    if (r->watch != NULL) {
+        event_free(r->watch);
+    }
     free(r);
 }
 

@@ -45,6 +45,13 @@ enum redis_result {
     REDIS_FAILED,  /* reply is an error that will not go away by itself */
 };
 
+/* Why a server will never do. */
+enum redis_unfit {
+    REDIS_EVICTS,  /* maxmemory-policy is not noeviction: it may forget what it was told */
+    REDIS_REFUSES, /* the password is wrong */
+    REDIS_ALTERS,  /* it answers another digest of a script than ours */
+};
+
 /* reply is borrowed for the call, and NULL when the result is REDIS_UNKNOWN. */
 typedef void redis_done_fn(enum redis_result result, const redisReply *reply, void *arg);
 
@@ -61,10 +68,10 @@ struct redis_settings {
     void (*down)(const char *why, void *arg); /* after up, when it went; may be NULL */
 
     /*
-     * The server will never do (it evicts, the password is wrong): an operator must look.  The
-     * connection keeps trying, so this may be called again.  NULL: only logged.
+     * The server will never do: an operator must look.  The connection keeps trying, so this may be
+     * called again.  Whether it evicts is asked every second while it is up.  NULL: only logged.
      */
-    void (*unfit)(const char *why, void *arg);
+    void (*unfit)(enum redis_unfit what, const char *why, void *arg);
     void *arg; /* borrowed */
 };
 

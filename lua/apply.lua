@@ -4,7 +4,7 @@ apply.lua - applies a batch of commands to one partition's state: all of it or n
 KEYS  1 log  2 items  3 orders  4 payments  5 ops  6 outbox  7 due (base of the due lists' names)  8 rebuild
 ARGV  1 rules  2 genesis  3 prev  4 chain  5 to  6 chain after  7 last hash after  8 acked
       9 outbox bound  10 remembered bound  11 number of commands  12.. commands
-Reply one string: `ok ...`, `position ...`, `absent`, `rules n`, `full what` or `bad text`.
+Reply one string: `ok ...`, `position ...`, `absent`, `rules n`, `full what`, `corrupt text` or `bad text`.
 
 docs/protocol.md holds the contract (section 6) and the rules, numbers 1 and 2 (section 4).
 
@@ -44,8 +44,14 @@ local caller_rules, genesis, prev, chain = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local to, chain_after, hash_after = ARGV[5], ARGV[6], ARGV[7]
 local count
 
+-- The caller broke the contract.
 local function bad(text)
-    error({bad = text})
+    error({word = 'bad', text = text})
+end
+
+-- What stands in Redis is no state that these rules lead to.
+local function corrupt(text)
+    error({word = 'corrupt', text = text})
 end
 
 -- tonumber() also takes ` 7 `, `07`, `0x10`, `1e3`, `nan` and `inf`, and some numbers are stored as they came.
@@ -101,7 +107,7 @@ local function parse_item(id, raw)
     local total, available, held, sold, limit, hold_ms, opens_at, closes_at, state, price =
         match(raw, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([opca]) (%d+)$')
     if not total then
-        bad('corrupt item ' .. id)
+        corrupt('item ' .. id)
     end
     return {id = id, total = tonumber(total), available = tonumber(available), held = tonumber(held),
             sold = tonumber(sold), limit = tonumber(limit), hold_ms = tonumber(hold_ms),
@@ -141,7 +147,7 @@ local function parse_orders(user, raw)
             local id, item_id, qty, state, reason, due, offset, payments =
                 match(entry, '^(%S+) (%S+) (%d+) ([HRPCE]) (%d+) (%d+) (%d+) (%S+)$')
             if not id then
-                bad('corrupt orders of ' .. user)
+                corrupt('orders of ' .. user)
             end
             list[#list + 1] = {id = id, item_id = item_id, qty = tonumber(qty), state = state, reason = reason,
                                due = tonumber(due), offset = offset, payments = payments}
@@ -213,7 +219,7 @@ local last_time = 0 -- log time at the end of the batch: what may fall due in it
 local function parse_due(entry)
     local due, offset, order_id, user = match(entry, '^(%d+) (%d+) (%S+) (%S+)$')
     if not due then
-        bad('corrupt due list')
+        corrupt('due list')
     end
     return {due = tonumber(due), offset = offset, order_id = order_id, user = user}
 end
@@ -309,7 +315,7 @@ end
 local function expire(o, user)
     local it = item(o.item_id)
     if not it then
-        bad('corrupt: no item ' .. o.item_id)
+        corrupt('no item ' .. o.item_id)
     end
     move(it, 'held', 'available', o.qty)
     o.state = 'E'
@@ -366,7 +372,7 @@ local function use_hold(hold_ms)
     if not list_of[text] then
         local list = add_list(text)
         if call('LLEN', list.key) > 0 then
-            bad('corrupt: a due list of an unused hold_ms')
+            corrupt('a due list of an unused hold_ms')
         end
         list.whole = true
         log.holds = log.holds == '' and text or log.holds .. ',' .. text
@@ -609,7 +615,7 @@ local function apply_pay(offset, id, user, payment_id)
     if known then
         local answer, _, first = match(known, '^([PR]) (%d+) (%S+) %d+$')
         if not answer then
-            bad('corrupt payment ' .. payment_id)
+            corrupt('payment ' .. payment_id)
         end
         emit('D ' .. first .. ' ' .. answer)
         return
@@ -761,6 +767,24 @@ local function read_log()
     return nil
 end
 
+-- An eviction, or a hand, takes keys away whole.  An item that is not there reads like one that never was, and its
+-- orders would be rejected for ever.  Archived items are there and not counted.
+local function check_whole()
+    local known = call('HLEN', KEYS[2])
+    if known < log.items then
+        corrupt('items: ' .. known .. ' of ' .. log.items .. ' are there')
+    end
+    if (call('EXISTS', KEYS[3]) == 0) ~= (log.orders == 0) then
+        corrupt('orders: the key is missing, or should be')
+    end
+    if (call('EXISTS', KEYS[4]) == 0) ~= (log.payments == 0) then
+        corrupt('payments: the key is missing, or should be')
+    end
+    if log.items > 0 and call('EXISTS', KEYS[5]) == 0 then
+        corrupt('ops: the key is missing')
+    end
+end
+
 -- Finds the acknowledged entries at the outbox's head.
 local function read_outbox()
     local acked = ARGV[8] == '-1' and -1 or number(ARGV[8])
@@ -769,7 +793,7 @@ local function read_outbox()
     while trim < length do
         local first_prev, last = match(call('LINDEX', KEYS[6], trim), '^(%-?%d+) (%d+) ')
         if not first_prev then
-            bad('corrupt outbox')
+            corrupt('outbox')
         end
         if tonumber(last) > acked then
             oldest = first_prev
@@ -863,6 +887,7 @@ local function compute()
     if reply then
         return reply
     end
+    check_whole()
     read_outbox()
     if count > 0 then
         if entries >= number(ARGV[9]) then
@@ -959,8 +984,8 @@ end
 
 local fine, reply = pcall(compute)
 if not fine then
-    if type(reply) == 'table' and reply.bad then
-        return 'bad ' .. reply.bad
+    if type(reply) == 'table' and reply.word then
+        return reply.word .. ' ' .. reply.text
     end
     error(reply)
 end

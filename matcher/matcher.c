@@ -287,7 +287,7 @@ static void tell_halt(const struct matcher *m, int partition, const struct part_
     part_look(m->parts[partition], &view);
     log_error("partition.halted", LOG_INT("partition", partition),
               LOG_STR("reason", part_halt_name(action->halt)), LOG_INT("watermark", view.watermark),
-              LOG_STR("error", action->text));
+              LOG_STR("error", action->text), LOG_STR("todo", part_halt_todo(action->halt)));
 }
 
 static void tell_wait(int partition, enum part_wait before, const struct part_view *after)
@@ -502,6 +502,27 @@ static void on_consumer_fatal(const char *why, void *arg)
     m->calls.failed(why, m->calls.arg);
 }
 
+struct tally {
+    int ours, halted, waiting, steady, quiet;
+};
+
+static struct tally count_parts(const struct matcher *m)
+{
+    struct tally tally = {0};
+
+    for (int i = 0; i < m->n; i++) {
+        struct part_view view;
+
+        part_look(m->parts[i], &view);
+        tally.ours += m->desks[i].is_ours;
+        tally.halted += m->desks[i].is_ours && view.halt != PART_HALT_NONE;
+        tally.waiting += m->desks[i].is_ours && view.wait != PART_WAIT_NONE;
+        tally.steady += m->desks[i].is_ours && view.is_steady;
+        tally.quiet += part_is_quiet(m->parts[i]);
+    }
+    return tally;
+}
+
 /* ---- what the producer and Redis tell ---- */
 
 static void on_acked(int partition, uint64_t seq, enum part_message_kind kind, void *arg)
@@ -550,11 +571,19 @@ static void on_redis_up(void *arg)
     touch_all(m);
 }
 
-static void on_redis_unfit(const char *why, void *arg)
+/* A server that evicts from the start is a wrong setting; one that begins to may have forgotten. */
+static void on_redis_unfit(enum redis_unfit what, const char *why, void *arg)
 {
     struct matcher *m = arg;
 
-    m->calls.failed(why, m->calls.arg);
+    if (what != REDIS_EVICTS || !m->is_ready || count_parts(m).ours == 0) {
+        m->calls.failed(why, m->calls.arg);
+        return;
+    }
+    for (int i = 0; i < m->n; i++) {
+        part_evicting(m->parts[i], why);
+    }
+    touch_all(m);
 }
 
 /* ---- time ---- */
@@ -578,27 +607,6 @@ static void watch_silence(struct matcher *m, int partition, int64_t now_ms)
                     LOG_INT("next", view.next_offset), LOG_INT("end", end));
         part_unfetched(m->parts[partition], time_now());
     }
-}
-
-struct tally {
-    int ours, halted, waiting, steady, quiet;
-};
-
-static struct tally count_parts(const struct matcher *m)
-{
-    struct tally tally = {0};
-
-    for (int i = 0; i < m->n; i++) {
-        struct part_view view;
-
-        part_look(m->parts[i], &view);
-        tally.ours += m->desks[i].is_ours;
-        tally.halted += m->desks[i].is_ours && view.halt != PART_HALT_NONE;
-        tally.waiting += m->desks[i].is_ours && view.wait != PART_WAIT_NONE;
-        tally.steady += m->desks[i].is_ours && view.is_steady;
-        tally.quiet += part_is_quiet(m->parts[i]);
-    }
-    return tally;
 }
 
 static void go_on_draining(struct matcher *m, const struct tally *tally)

@@ -81,6 +81,7 @@ static void forget(struct part *p)
     p->batch = 0;
     p->is_calling = false;
     p->attempts = 0;
+    p->needs_trim = false;
     p->absent = 0;
     p->acked = MUTANT(KEEP_ACKED) && p->phase == PHASE_STEADY ? p->acked : -1;
     p->genesis[0] = '\0';
@@ -417,22 +418,37 @@ const char *part_wait_name(enum part_wait why)
     return names[why];
 }
 
+/* docs/operations.md has the same at more length. */
+static const struct {
+    const char *name, *todo;
+} halts[PART_HALT_COUNT] = {
+    [PART_HALT_NONE] = {"none", "nothing"},
+    [PART_HALT_RULES] = {"rules", "deploy the build that carries these rules"},
+    [PART_HALT_GENESIS] = {"genesis", "check kafka-brokers, topic-orders, key-prefix; a log that "
+                                      "was really replaced needs a new deployment"},
+    [PART_HALT_CHAIN] = {"chain", "check kafka-brokers, topic-orders, key-prefix; was the log made "
+                                  "anew, cut back or restored?"},
+    [PART_HALT_SHORT] = {"log_too_short", "check kafka-brokers, topic-orders; was the log made "
+                                          "anew, cut back or restored?"},
+    [PART_HALT_GAP] = {"log_gap", "repair the topic from a replica; check its cleanup.policy"},
+    [PART_HALT_CLOCK] = {"clock", "correct this host's clock or the broker's, then restart"},
+    [PART_HALT_TIMESTAMP] = {"timestamp_type", "set message.timestamp.type=LogAppendTime on the "
+                                               "topic"},
+    [PART_HALT_PARTITIONS] = {"partitions", "correct the setting partitions"},
+    [PART_HALT_SCRIPT] = {"script", "are builds mixed? Keep everything and report it"},
+    [PART_HALT_STATE] = {"state", "was Redis edited, or did it evict? Have this partition's state "
+                                  "made anew"},
+    [PART_HALT_LOG] = {"log_unreadable", "repair the topic from a replica"},
+    [PART_HALT_EVICTING] = {"evicting", "set maxmemory-policy noeviction; if keys are gone, have "
+                                        "the state made anew; then restart"},
+};
+
 const char *part_halt_name(enum part_halt why)
 {
-    static const char *const names[] = {
-        [PART_HALT_NONE] = "none",
-        [PART_HALT_RULES] = "rules",
-        [PART_HALT_GENESIS] = "genesis",
-        [PART_HALT_CHAIN] = "chain",
-        [PART_HALT_SHORT] = "log_too_short",
-        [PART_HALT_GAP] = "log_gap",
-        [PART_HALT_CLOCK] = "clock",
-        [PART_HALT_TIMESTAMP] = "timestamp_type",
-        [PART_HALT_PARTITIONS] = "partitions",
-        [PART_HALT_SCRIPT] = "script",
-        [PART_HALT_STATE] = "state",
-        [PART_HALT_LOG] = "log_unreadable",
-    };
+    return halts[why].name;
+}
 
-    return names[why];
+const char *part_halt_todo(enum part_halt why)
+{
+    return halts[why].todo;
 }

@@ -69,7 +69,7 @@ enum part_wait {
     PART_WAIT_COUNT,
 };
 
-/* Why a partition is halted; part_halt_name() gives the word for logs and metrics. */
+/* Why a partition is halted: part_halt_name() and part_halt_todo(). */
 enum part_halt {
     PART_HALT_NONE,
     PART_HALT_RULES,      /* a rules number that this build does not have */
@@ -83,6 +83,7 @@ enum part_halt {
     PART_HALT_SCRIPT,     /* script and program do not understand each other */
     PART_HALT_STATE,      /* the state in Redis is not one */
     PART_HALT_LOG,        /* the log cannot be read */
+    PART_HALT_EVICTING,   /* Redis may forget on its own */
     PART_HALT_COUNT,
 };
 
@@ -183,6 +184,9 @@ void part_unfetched(struct part *p, struct part_time now);
 /* Reading stands still: see common/kafka.h. */
 void part_stuck(struct part *p, bool is_out_of_range, const char *why, struct part_time now);
 
+/* Redis may forget single keys by itself: what it says is worth nothing any more. */
+void part_evicting(struct part *p, const char *why);
+
 /* Redis is up again: no need to wait out a delay. */
 void part_wake(struct part *p);
 
@@ -215,6 +219,9 @@ struct part_view {
 void part_look(const struct part *p, struct part_view *view);
 const struct part_counts *part_counted(const struct part *p);
 const char *part_wait_name(enum part_wait why);
+
+/* The word for logs and metrics, and what an operator does about it. */
 const char *part_halt_name(enum part_halt why);
+const char *part_halt_todo(enum part_halt why);
 
 #endif /* MATCHER_PART_H */

@@ -53,13 +53,13 @@ static void start_call(struct part *p, bool is_read, struct part_action *action)
     action->call = p->calls;
     action->words = &p->words;
     action->n_keys = is_read ? POSITION_KEYS : PART_KEYS;
-    action->n_commands = is_read ? 0 : p->batch;
+    action->n_commands = is_read ? 0 : p->call_batch;
 }
 
 static bool call_apply(struct part *p, struct part_action *action)
 {
-    const struct item *last =
-        p->batch == 0 ? NULL : queue_at(&p->queue, p->queue.applied + p->batch - 1);
+    const size_t n = p->needs_trim ? 0 : p->batch;
+    const struct item *last = n == 0 ? NULL : queue_at(&p->queue, p->queue.applied + n - 1);
     const struct script_head head = {
         .rules = p->applied.rules,
         .genesis = p->genesis,
@@ -71,12 +71,12 @@ static bool call_apply(struct part *p, struct part_action *action)
         .acked = p->acked,
         .outbox_max = p->settings->outbox_max,
         .remembered_max = p->settings->remembered_max,
-        .n_commands = p->batch,
+        .n_commands = n,
     };
 
     script_begin(&p->words, p->keys, PART_KEYS);
     script_put_head(&p->words, &head);
-    for (size_t i = 0; i < p->batch; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct item *item = queue_at(&p->queue, p->queue.applied + i);
 
         script_put_command(&p->words, item->offset, item->timestamp_ms, &item->cmd);
@@ -85,6 +85,8 @@ static bool call_apply(struct part *p, struct part_action *action)
         part_halt(p, PART_HALT_SCRIPT, "a batch is too large for one call");
         return false;
     }
+    p->needs_trim = false;
+    p->call_batch = n;
     start_call(p, false, action);
     return true;
 }
@@ -244,7 +246,7 @@ static bool advance(struct part *p, const struct script_reply *reply)
 {
     const struct item *last;
 
-    if (p->batch == 0) {
+    if (p->call_batch == 0) {
         return true;
     }
     last = queue_at(&p->queue, p->queue.applied + p->batch - 1);
@@ -308,6 +310,13 @@ static void take_full(struct part *p, const struct script_reply *reply, struct p
     p->call_at = now.mono_ms + FULL_AGAIN_MS;
 }
 
+static void halt_quoting(struct part *p, enum part_halt why, const char *what, struct slice said)
+{
+    (void)snprintf(p->text, sizeof(p->text), "%s: %.*s", what,
+                   (int)(said.len < 200 ? said.len : 200), said.ptr);
+    part_enter_halted(p, why);
+}
+
 static void take_reply(struct part *p, const struct script_reply *reply, struct part_time now)
 {
     switch (reply->answer) {
@@ -325,10 +334,11 @@ static void take_reply(struct part *p, const struct script_reply *reply, struct 
     case SCRIPT_RULES:
         part_halt(p, PART_HALT_RULES, "the state follows rules that this build does not have");
         break;
+    case SCRIPT_CORRUPT:
+        halt_quoting(p, PART_HALT_STATE, "the state in Redis is damaged", reply->text);
+        break;
     case SCRIPT_BAD:
-        (void)snprintf(p->text, sizeof(p->text), "the script refused the batch: %.*s",
-                       (int)(reply->text.len < 200 ? reply->text.len : 200), reply->text.ptr);
-        part_enter_halted(p, PART_HALT_SCRIPT);
+        halt_quoting(p, PART_HALT_SCRIPT, "the script refused the batch", reply->text);
         break;
     }
 }
@@ -342,7 +352,7 @@ void part_applied(struct part *p, uint32_t call, struct slice text, struct part_
         return;
     }
     p->is_calling = false;
-    p->attempts = 0;
+    p->attempts = p->call_batch == p->batch ? 0 : p->attempts;
     p->call_at = now.mono_ms;
     if (!script_parse(text, &reply, &err)) {
         part_halt(p, PART_HALT_SCRIPT, err.text);
@@ -361,6 +371,8 @@ void part_unanswered(struct part *p, uint32_t call, bool is_refused, struct part
     p->call_at = now.mono_ms + part_delay_ms(p->attempts);
     if (is_refused) {
         p->attempts++;
+        /* Out of memory, Redis refuses what adds to it, but not the trimming of the outbox. */
+        p->needs_trim = !p->call_is_read && p->call_batch > 0 && p->acked >= 0;
     }
 }
 
@@ -369,9 +381,14 @@ void part_failed(struct part *p, uint32_t call, struct slice why)
     if (!p->is_calling || call != p->calls) {
         return;
     }
-    (void)snprintf(p->text, sizeof(p->text), "the script failed: %.*s",
-                   (int)(why.len < 200 ? why.len : 200), why.ptr);
-    part_enter_halted(p, PART_HALT_SCRIPT);
+    halt_quoting(p, PART_HALT_SCRIPT, "the script failed", why);
+}
+
+void part_evicting(struct part *p, const char *why)
+{
+    if (p->is_assigned && p->phase != PHASE_HALTED) {
+        part_halt(p, PART_HALT_EVICTING, why);
+    }
 }
 
 void part_wake(struct part *p)

@@ -47,26 +47,28 @@ struct part {
     struct replay replay;
     size_t batch; /* records at the front of the unapplied that were sent to the script */
 
-    uint32_t calls;     /* the number of the last call */
-    bool is_calling;    /* it has not been answered */
-    bool call_is_read;  /* it was position.lua */
+    uint32_t calls;    /* the number of the last call */
+    bool is_calling;   /* it has not been answered */
+    bool call_is_read; /* it was position.lua */
+    bool needs_trim;   /* the next call is an empty one */
+    bool is_full;
     int64_t call_at;    /* no call before */
     int64_t call_acked; /* what the call under way says is acknowledged */
+    size_t call_batch;  /* commands in it: `batch`, or none */
     unsigned attempts;  /* refused in a row */
     unsigned restarts;  /* without a batch applied in between */
     unsigned absent;    /* times that there was no state, in a row */
     enum part_wait wait;
     int64_t waits_for; /* the record that must be read and is gone; -1: the log's first */
-    bool is_full;
     int64_t idle_at;
 
-    bool needs_fetch;
     int64_t fetch_at;    /* not before */
     int64_t next_offset; /* of the record to come */
     int64_t gap_at;      /* where a gap was seen and fetched again */
     int64_t gap_until;   /* no verdict before */
     unsigned gaps;       /* times it was seen there */
-    bool needs_recheck;
+    bool gap_is_inside;  /* since then a broker said that the log holds that offset */
+    bool needs_fetch, needs_recheck;
     bool needs_begin; /* next_offset is to be the log's first */
     bool needs_range, asks_range;
     int64_t log_begin;   /* as it was told then */

@@ -172,9 +172,11 @@ static bool is_gap(struct part *p, const struct part_record *record, struct part
         p->gap_at = p->next_offset;
         p->gaps = 0;
         p->gap_until = now.mono_ms + GAP_MS;
+        p->gap_is_inside = false;
     }
     p->gaps++;
-    if (p->gaps < GAPS_MAX || now.mono_ms < p->gap_until) {
+    if (p->gaps < GAPS_MAX || now.mono_ms < p->gap_until || !p->gap_is_inside) {
+        p->needs_range = p->needs_range || (p->gaps >= GAPS_MAX && !p->gap_is_inside);
         /* The client is known to skip, and a seek may get lost: ask again for exactly this one. */
         part_fetch_from(p, p->next_offset);
         p->fetch_at = p->gaps < GAPS_MAX ? now.mono_ms : now.mono_ms + PART_RETRY_MIN_MS;
@@ -365,6 +367,7 @@ void part_range(struct part *p, bool ok, int64_t begin, int64_t end, struct part
         p->needs_recheck = true; /* what was read and not yet applied is no longer there */
         return;
     }
+    p->gap_is_inside = p->gap_at == p->next_offset && p->next_offset < end;
     p->progress_at = now.mono_ms;
     p->needs_fetch = true;
 }

@@ -229,6 +229,8 @@ bool script_parse(struct slice text, struct script_reply *reply, struct err *err
         ok = slice_to_i64(head, 0, COMMAND_TIME_MAX, &reply->rules);
     } else if (slice_eq(word, SLICE_LIT("full"))) {
         reply->answer = SCRIPT_FULL;
+    } else if (slice_eq(word, SLICE_LIT("corrupt"))) {
+        reply->answer = SCRIPT_CORRUPT;
     } else if (slice_eq(word, SLICE_LIT("bad"))) {
         reply->answer = SCRIPT_BAD;
     } else {

@@ -51,6 +51,7 @@ enum script_answer {
     SCRIPT_ABSENT,
     SCRIPT_RULES,
     SCRIPT_FULL,
+    SCRIPT_CORRUPT,
     SCRIPT_BAD,
 };
 
@@ -62,7 +63,7 @@ struct script_reply {
     int64_t entries;
     struct slice lines; /* a line per command, each with its newline */
     int64_t rules;
-    struct slice text; /* of full and bad; the position in words */
+    struct slice text; /* of full, corrupt and bad; the position in words */
 };
 
 #define SCRIPT_NO_ENTRY INT64_MIN

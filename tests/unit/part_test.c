@@ -814,6 +814,30 @@ static void test_refused_batches_are_tried_again(void **state)
     check_well(w);
 }
 
+/* Out of memory Redis still takes what adds nothing, so what is acknowledged makes room. */
+static void test_refused_batches_let_the_outbox_be_trimmed(void **state)
+{
+    struct world *w = *state;
+
+    begin(w, 2);
+    assert_int_equal(w->n_outbox, 1);
+    w->holds_calls = true;
+    append_orders(w, 2);
+    settle(w);
+    part_unanswered(w->part, w->pending->call, true, w->now);
+    free_call(w->pending);
+    w->pending = NULL;
+    w->empty_applies = 0;
+    pass(w, 1000);
+    assert_int_equal(w->empty_applies, 1);
+    w->holds_calls = false;
+    answer_apply(w, w->pending, false);
+    w->pending = NULL;
+    assert_int_equal(w->n_outbox, 0);
+    pass(w, 100);
+    check_well(w);
+}
+
 static void test_full_waits_for_acknowledgements(void **state)
 {
     struct world *w = *state;
@@ -1410,6 +1434,35 @@ static void test_gap_for_ever(void **state)
     assert_int_equal(w->halt, PART_HALT_GAP);
 }
 
+/* A verdict needs a broker that says that the log holds what is missing. */
+static void test_gap_without_a_broker(void **state)
+{
+    struct world *w = *state;
+    struct part_action a;
+
+    begin(w, 2);
+    append_orders(w, 4);
+    for (int i = 0; i < 100; i++) {
+        const struct raw *r = &w->log[w->n_log - 1];
+        const struct part_record record = {.offset = r->offset,
+                                           .timestamp_ms = r->timestamp_ms,
+                                           .is_log_append_time = true,
+                                           .value = slice_str(r->value)};
+
+        part_record(w->part, &record, w->now);
+        while (part_next(w->part, w->now, 0, &a)) {
+            if (a.type == PART_RANGE) {
+                part_range(w->part, false, 0, 0, w->now);
+            }
+            assert_int_not_equal(a.type, PART_HALT);
+        }
+        w->now.mono_ms += 51;
+    }
+    w->fetch = look(w).next_offset;
+    pass(w, 1000);
+    check_well(w);
+}
+
 static void test_old_records_are_dropped(void **state)
 {
     struct world *w = *state;
@@ -1472,6 +1525,35 @@ static void test_script_failures_halt(void **state)
     part_applied(w->part, w->pending->call, SLICE_LIT("ok 99 5 0 - 0\n"), w->now);
     settle(w);
     assert_int_equal(w->halt, PART_HALT_SCRIPT);
+}
+
+static void test_damaged_state_halts(void **state)
+{
+    struct world *w = *state;
+
+    begin(w, 2);
+    w->holds_calls = true;
+    append_order(w, 3);
+    settle(w);
+    part_applied(w->part, w->pending->call, SLICE_LIT("corrupt items: 0 of 1 are there"), w->now);
+    settle(w);
+    assert_int_equal(w->halt, PART_HALT_STATE);
+    assert_string_equal(w->why, "the state in Redis is damaged: items: 0 of 1 are there");
+}
+
+static void test_evicting_redis_halts_what_is_ours(void **state)
+{
+    struct world *w = *state;
+
+    part_evicting(w->part, "it evicts");
+    settle(w);
+    assert_int_equal(w->halt, PART_HALT_NONE); /* not ours yet */
+    begin(w, 2);
+    part_evicting(w->part, "it evicts");
+    part_evicting(w->part, "again");
+    settle(w);
+    assert_int_equal(w->halt, PART_HALT_EVICTING);
+    assert_string_equal(w->why, "it evicts");
 }
 
 static void test_script_that_stands_elsewhere_halts(void **state)
@@ -1976,6 +2058,7 @@ int main(void)
         TEST(test_reply_lost_before_execution),
         TEST(test_reply_lost_after_execution),
         TEST(test_refused_batches_are_tried_again),
+        TEST(test_refused_batches_let_the_outbox_be_trimmed),
         TEST(test_full_waits_for_acknowledgements),
         TEST(test_unacked_outcomes_are_bounded),
         TEST(test_reading_ahead_is_bounded),
@@ -2007,10 +2090,13 @@ int main(void)
         TEST(test_wrong_timestamp_type),
         TEST(test_gap_once),
         TEST(test_gap_for_ever),
+        TEST(test_gap_without_a_broker),
         TEST(test_old_records_are_dropped),
         TEST(test_unknown_rules),
         TEST(test_stuck_log),
         TEST(test_script_failures_halt),
+        TEST(test_damaged_state_halts),
+        TEST(test_evicting_redis_halts_what_is_ours),
         TEST(test_script_that_stands_elsewhere_halts),
         TEST(test_answers_to_older_calls_are_nobodys),
         TEST(test_recheck_finds_the_same_log),

@@ -23,6 +23,7 @@
 /* What the server says to one kind of command; "" is silence, "!" hangs up. */
 struct script_of {
     const char *role, *info, *load;
+    const char *info_later; /* from the second time on; NULL: the same */
     const char *evalsha[4]; /* one after the other */
 };
 
@@ -33,7 +34,7 @@ struct world {
     int listener;
     int port;
     pthread_t thread;
-    atomic_int loads, evals, connections;
+    atomic_int loads, evals, infos, connections;
 
     int ups, downs, unfits;
     int results[8];
@@ -61,7 +62,7 @@ static bool answer(struct world *w, int fd, const char *bytes)
         if (strncmp(at, "\r\nROLE\r\n", 8) == 0) {
             say(fd, w->says.role);
         } else if (strncmp(at, "\r\nINFO\r\n", 8) == 0) {
-            say(fd, w->says.info);
+            say(fd, w->infos++ > 0 && w->says.info_later ? w->says.info_later : w->says.info);
         } else if (strncmp(at, "\r\nLOAD\r\n", 8) == 0) {
             w->loads++;
             say(fd, w->says.load);
@@ -114,10 +115,11 @@ static void on_down(const char *why, void *arg)
     w->downs++;
 }
 
-static void on_unfit(const char *why, void *arg)
+static void on_unfit(enum redis_unfit what, const char *why, void *arg)
 {
     struct world *w = arg;
 
+    assert_int_equal(what, REDIS_EVICTS);
     assert_non_null(why);
     w->unfits++;
 }
@@ -363,6 +365,18 @@ static void test_evicting_server_is_unfit(void **state)
     assert_int_equal(w->ups, 0);
 }
 
+static void test_server_that_begins_to_evict(void **state)
+{
+    struct world *w = *state;
+
+    w->says.info_later = "$46\r\nx:1\r\nloading:0\r\nmaxmemory_policy:allkeys-lru\r\n\r\n";
+    start(w, "127.0.0.1");
+    turn_until(w, &w->ups, 1);
+    turn_until(w, &w->downs, 1);
+    assert_true(w->unfits >= 1);
+    assert_int_equal(w->ups, 1);
+}
+
 static void test_replica_is_not_used(void **state)
 {
     struct world *w = *state;
@@ -398,12 +412,20 @@ static void test_loading_server_is_awaited(void **state)
 
 static void test_classes_of_errors(void **state)
 {
-    static const char *const later[] = {
-        "READONLY You can't write",       "LOADING Redis is loading", "BUSY Redis is busy",
-        "OOM command not allowed",        "MOVED 1 127.0.0.1:7000",   "ASK 1 127.0.0.1:7000",
-        "TRYAGAIN Multiple keys",         "MISCONF Errors writing",   "NOREPLICAS Not enough",
-        "CLUSTERDOWN The cluster",        "MASTERDOWN Link",          "NOSCRIPT No matching",
-        "NOAUTH Authentication required."};
+    static const char *const later[] = {"READONLY You can't write",
+                                        "LOADING Redis is loading",
+                                        "BUSY Redis is busy",
+                                        "OOM command not allowed",
+                                        "MOVED 1 127.0.0.1:7000",
+                                        "ASK 1 127.0.0.1:7000",
+                                        "TRYAGAIN Multiple keys",
+                                        "MISCONF Errors writing",
+                                        "NOREPLICAS Not enough",
+                                        "CLUSTERDOWN The cluster",
+                                        "MASTERDOWN Link",
+                                        "NOSCRIPT No matching",
+                                        "NOAUTH Authentication required.",
+                                        "ERR Script killed by user with SCRIPT KILL. script: f"};
     static const char *const failed[] = {"ERR unknown command", "WRONGTYPE Operation",
                                          "CROSSSLOT Keys in request", "BUSYKEY Target", ""};
 
@@ -432,6 +454,7 @@ int main(void)
         TEST(test_demoted_master_is_left),
         TEST(test_errors_that_stay_are_told),
         TEST(test_evicting_server_is_unfit),
+        TEST(test_server_that_begins_to_evict),
         TEST(test_replica_is_not_used),
         TEST(test_loading_server_is_awaited),
         cmocka_unit_test(test_classes_of_errors),

@@ -155,6 +155,9 @@ static void test_replies(void **state)
     assert_int_equal(r.rules, 2);
     assert_true(script_parse(SLICE_LIT("full outbox"), &r, &err));
     assert_int_equal(r.answer, SCRIPT_FULL);
+    assert_true(script_parse(SLICE_LIT("corrupt due list"), &r, &err));
+    assert_int_equal(r.answer, SCRIPT_CORRUPT);
+    assert_true(slice_eq(r.text, SLICE_LIT("due list")));
     assert_true(script_parse(SLICE_LIT("bad luck and more"), &r, &err));
     assert_int_equal(r.answer, SCRIPT_BAD);
     assert_true(slice_eq(r.text, SLICE_LIT("luck and more")));
