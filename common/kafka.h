@@ -235,6 +235,13 @@ void kafka_consumer_want(struct kafka_consumer *c, int partition, bool is_wanted
 void kafka_consumer_query(struct kafka_consumer *c, int partition);
 
 /*
+ * The end of a partition of any topic, asked over c's connections.  Blocks for at most timeout_ms; any
+ * thread.  False: nobody answered.
+ */
+bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, int partition,
+                            int64_t timeout_ms, int64_t *end) ATTR_MUSTCHECK;
+
+/*
  * A number that has risen whenever a record delivered after it was read may come from another
  * broker connection or another leader than the records before: the log behind it may be another.
  */

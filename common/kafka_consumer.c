@@ -478,6 +478,15 @@ void kafka_consumer_query(struct kafka_consumer *c, int partition)
     }
 }
 
+bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, int partition,
+                            int64_t timeout_ms, int64_t *end)
+{
+    int64_t begin;
+
+    return rd_kafka_query_watermark_offsets(c->rk, topic, partition, &begin, end,
+                                            (int)timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 uint64_t kafka_consumer_lineage(const struct kafka_consumer *c)
 {
     return atomic_load(c->lineage);

@@ -23,6 +23,7 @@ enum {
     STALE_MS = 1000,
     STUCK_PAUSE_MS = 1000,
     STUCK_MAX = 10,
+    SHORTS_MAX = 2,
 };
 
 void follow_init(struct follow *f, int partition, int partitions, int64_t probe_ms)
@@ -47,9 +48,11 @@ void follow_reset(struct follow *f)
     f->scan_end = -1;
     f->next_offset = -1;
     f->has_gap = false;
+    f->shorts = 0;
 }
 
-static ATTR_PRINTF(2, 3) enum follow_action halt(struct follow *f, const char *fmt, ...)
+static ATTR_PRINTF(3, 4) enum follow_action
+    halt(struct follow *f, enum follow_halt why, const char *fmt, ...)
 {
     va_list args;
 
@@ -57,15 +60,16 @@ static ATTR_PRINTF(2, 3) enum follow_action halt(struct follow *f, const char *f
         return FOLLOW_NOTHING;
     }
     f->state = FOLLOW_HALTED;
+    f->halt = why;
     va_start(args, fmt);
     (void)vsnprintf(f->why, sizeof(f->why), fmt, args);
     va_end(args);
     return FOLLOW_HALT;
 }
 
-enum follow_action follow_halt(struct follow *f, const char *why)
+enum follow_action follow_halt(struct follow *f, enum follow_halt why, const char *text)
 {
-    return halt(f, "%s", why);
+    return halt(f, why, "%s", text);
 }
 
 static enum follow_action seek(struct follow *f, int64_t offset, int64_t now_ms)
@@ -93,11 +97,13 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
     f->scan_end = -1;
     f->has_gap = false;
     if (!knows_rules(f)) {
-        return halt(f, "the record follows rules %" PRId64 ", this build carries 1 to %d",
+        return halt(f, FOLLOW_HALT_RULES,
+                    "the record follows rules %" PRId64 ", this build carries 1 to %d",
                     f->head.rules, COMMAND_RULES);
     }
     if (f->head.position >= 0 && f->head.partitions != f->partitions) {
-        return halt(f, "the record was made for %" PRId64 " partitions, not %d", f->head.partitions,
+        return halt(f, FOLLOW_HALT_PARTITIONS,
+                    "the record was made for %" PRId64 " partitions, not %d", f->head.partitions,
                     f->partitions);
     }
     if (f->head.position < 0 || f->head.outcomes_offset < 0) {
@@ -116,7 +122,7 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
 static enum follow_action check_overlap(struct follow *f, const struct outcome *o)
 {
     if (o->chain != f->head.chain || o->rules != f->head.rules || o->log_time != f->head.log_time) {
-        return halt(f,
+        return halt(f, FOLLOW_HALT_CHAIN,
                     "the outcome of offset %" PRId64 " is not the one that was applied: chain "
                     "%016" PRIx64 ", the record has %016" PRIx64,
                     o->offset, o->chain, f->head.chain);
@@ -146,7 +152,7 @@ static const struct event *genesis_of(const struct outcome *o)
 static bool fits(struct follow *f, const struct outcome *o, enum follow_action *action)
 {
     if (!knows_rules(f)) {
-        *action = halt(f,
+        *action = halt(f, FOLLOW_HALT_RULES,
                        "the log follows rules %" PRId64 " after offset %" PRId64
                        ", this build carries 1 to %d",
                        f->head.rules, f->head.position, COMMAND_RULES);
@@ -156,7 +162,7 @@ static bool fits(struct follow *f, const struct outcome *o, enum follow_action *
         const struct event *genesis = genesis_of(o);
 
         if (genesis == NULL || genesis->partitions != f->partitions) {
-            *action = halt(f,
+            *action = halt(f, FOLLOW_HALT_GENESIS,
                            "the first outcome, of offset %" PRId64 ", is not that of a genesis for "
                            "%d partitions",
                            o->offset, f->partitions);
@@ -164,11 +170,12 @@ static bool fits(struct follow *f, const struct outcome *o, enum follow_action *
         }
     }
     if (o->log_time < f->head.log_time) {
-        *action = halt(f, "log time goes back at offset %" PRId64, o->offset);
+        *action = halt(f, FOLLOW_HALT_CHAIN, "log time goes back at offset %" PRId64, o->offset);
         return false;
     }
     if (f->head.position >= 0 && o->rules != f->head.rules && !has_event(o, EVENT_RULES)) {
-        *action = halt(f, "the rules change at offset %" PRId64 " without a command", o->offset);
+        *action = halt(f, FOLLOW_HALT_CHAIN,
+                       "the rules change at offset %" PRId64 " without a command", o->offset);
         return false;
     }
     return true;
@@ -230,7 +237,8 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
         return FOLLOW_FOREIGN;
     }
     if (f->head.position >= 0 && strcmp(o->genesis, f->head.genesis) != 0) {
-        *action = halt(f, "an outcome of another log stands in the topic: genesis %s, ours is %s",
+        *action = halt(f, FOLLOW_HALT_GENESIS,
+                       "an outcome of another log stands in the topic: genesis %s, ours is %s",
                        o->genesis, f->head.genesis);
         return FOLLOW_DROP;
     }
@@ -297,7 +305,7 @@ enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const ch
         return seek(f, FOLLOW_BEGIN, now_ms);
     }
     if (++f->stuck >= STUCK_MAX) {
-        return halt(f, "the topic cannot be read: %s", why);
+        return halt(f, FOLLOW_HALT_TOPIC, "the topic cannot be read: %s", why);
     }
     /* The next tick but a few asks for the same place again. */
     if (f->next_offset >= 0) {
@@ -360,4 +368,49 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
         return note_read(f, probe->topic_end - 1, now_ms);
     }
     return seek(f, FOLLOW_BEGIN, now_ms);
+}
+
+enum follow_action follow_log_end(struct follow *f, int64_t end)
+{
+    if (f->state != FOLLOW_READING || f->head.position < end) {
+        f->shorts = 0;
+        return FOLLOW_NOTHING;
+    }
+    if (++f->shorts < SHORTS_MAX) {
+        return FOLLOW_NOTHING;
+    }
+    return halt(f, FOLLOW_HALT_SHORT, "the log ends at %" PRId64 ", but MySQL has applied %" PRId64,
+                end, f->head.position);
+}
+
+/* docs/operations.md has the same at more length. */
+static const struct {
+    const char *name, *todo;
+} halts[FOLLOW_HALT_COUNT] = {
+    [FOLLOW_HALT_NONE] = {"none", "nothing"},
+    [FOLLOW_HALT_RULES] = {"rules", "deploy the build that carries these rules"},
+    [FOLLOW_HALT_PARTITIONS] = {"partitions", "correct the setting partitions, or mysql-database"},
+    [FOLLOW_HALT_GENESIS] = {"genesis",
+                             "check kafka-brokers, topic-outcomes, mysql-database; a log "
+                             "that was really replaced needs a new database"},
+    [FOLLOW_HALT_CHAIN] = {"chain", "check kafka-brokers, mysql-database; was the log or MySQL "
+                                    "restored? Run seckill-guardian verify"},
+    [FOLLOW_HALT_SHORT] = {"log_too_short",
+                           "check kafka-brokers, topic-orders, mysql-database; was "
+                           "the log made anew, cut back or restored?"},
+    [FOLLOW_HALT_LOST] = {"outcome_lost",
+                          "have Redis made anew from MySQL's position: the outcomes "
+                          "come out again"},
+    [FOLLOW_HALT_TOPIC] = {"topic_unreadable", "repair the outcomes topic from a replica"},
+    [FOLLOW_HALT_RECORD] = {"record", "was MySQL edited, or restored? Run seckill-guardian verify"},
+};
+
+const char *follow_halt_name(enum follow_halt why)
+{
+    return halts[why].name;
+}
+
+const char *follow_halt_todo(enum follow_halt why)
+{
+    return halts[why].todo;
 }

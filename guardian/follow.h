@@ -37,6 +37,20 @@ enum follow_state {
     FOLLOW_HALTED,
 };
 
+/* Why a partition is halted: follow_halt_name() and follow_halt_todo(). */
+enum follow_halt {
+    FOLLOW_HALT_NONE,
+    FOLLOW_HALT_RULES,      /* a rules number that this build does not have */
+    FOLLOW_HALT_PARTITIONS, /* made for another number of partitions */
+    FOLLOW_HALT_GENESIS,    /* another log, or one that does not start with its genesis */
+    FOLLOW_HALT_CHAIN,      /* not the history that MySQL was made from */
+    FOLLOW_HALT_SHORT,      /* the log ends before MySQL's position */
+    FOLLOW_HALT_LOST,       /* an outcome is lost for certain */
+    FOLLOW_HALT_TOPIC,      /* the outcomes cannot be read */
+    FOLLOW_HALT_RECORD, /* what stands in MySQL contradicts the log, or MySQL refuses the rows */
+    FOLLOW_HALT_COUNT,
+};
+
 /* What to do with a record. */
 enum follow_verdict {
     FOLLOW_APPLY, /* write it; it is the head now */
@@ -78,7 +92,9 @@ struct follow {
     int64_t read_ms;     /* when anything was read last */
     int64_t sought_ms;
     int64_t stale_until_ms; /* what was fetched before a recheck may still come */
+    int shorts;             /* times that the log seemed too short, in a row */
     int stuck;              /* times that it could not be read, in a row */
+    enum follow_halt halt;
     char why[256];
 };
 
@@ -120,8 +136,15 @@ enum follow_action follow_tick(struct follow *f, int64_t now_ms) ATTR_MUSTCHECK;
 enum follow_action follow_probed(struct follow *f, const struct follow_probe *probe,
                                  int64_t now_ms) ATTR_MUSTCHECK;
 
-/* Stops for ever, for a reason from outside (MySQL refuses the rows). */
-enum follow_action follow_halt(struct follow *f, const char *why);
+/* The log of the commands ends at end.  True of MySQL: what it has applied is in there. */
+enum follow_action follow_log_end(struct follow *f, int64_t end) ATTR_MUSTCHECK;
+
+/* Stops for ever, for a reason from outside. */
+enum follow_action follow_halt(struct follow *f, enum follow_halt why, const char *text);
+
+/* The word for logs and metrics, and what an operator does about it. */
+const char *follow_halt_name(enum follow_halt why);
+const char *follow_halt_todo(enum follow_halt why);
 
 static inline bool follow_is_halted(const struct follow *f)
 {

@@ -103,6 +103,21 @@ static void on_chores(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, vo
 
 /* ---- what operators see ---- */
 
+static void put_halts(struct buf *out, const struct service *s)
+{
+    stats_put_head(out, "seckill_guardian_halted", STATS_GAUGE,
+                   "Partitions halted, by reason: an operator must look.");
+    for (int why = FOLLOW_HALT_NONE + 1; why < FOLLOW_HALT_COUNT; why++) {
+        int64_t halted = 0;
+
+        for (int i = 0; i < s->n_parts; i++) {
+            halted += (int)s->parts[i].follow.halt == why;
+        }
+        stats_put_sample(out, "seckill_guardian_halted", halted, "reason=\"%s\"",
+                         follow_halt_name((enum follow_halt)why));
+    }
+}
+
 static void collect(struct buf *out, void *arg)
 {
     const struct service *s = arg;
@@ -126,12 +141,7 @@ static void collect(struct buf *out, void *arg)
                              "partition=\"%d\"", i);
         }
     }
-    stats_put_head(out, "seckill_guardian_halted", STATS_GAUGE,
-                   "1: the partition is halted, an operator must look.");
-    for (int i = 0; i < s->n_parts; i++) {
-        stats_put_sample(out, "seckill_guardian_halted", follow_is_halted(&s->parts[i].follow),
-                         "partition=\"%d\"", i);
-    }
+    put_halts(out, s);
 }
 
 static void on_ready(struct admin_report *report, void *arg)

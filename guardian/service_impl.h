@@ -82,7 +82,7 @@ struct load {
     struct err err;
 };
 
-/* Asking Redis whether something is missing. */
+/* Asking Redis whether something is missing, and Kafka whether all that we have is in the log. */
 struct probe {
     struct pool_job job;
     struct part *part;
@@ -90,6 +90,7 @@ struct probe {
     bool is_running; /* at the pool, or waiting for the topic's range */
     bool ok;
     struct follow_probe found;
+    int64_t log_end; /* -1: nobody answered */
     struct err err;
 };
 

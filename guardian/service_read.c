@@ -23,6 +23,7 @@
 enum {
     RETRY_BASE_MS = 50,
     RETRY_MAX_MS = 5000,
+    LOG_END_MS = 1000, /* longest wait for an answer */
 };
 
 /* ---- jobs: the first two run on the pool's threads ---- */
@@ -37,8 +38,14 @@ static void run_load(struct pool_job *job, struct pool_tools *tools)
 static void run_probe(struct pool_job *job, struct pool_tools *tools)
 {
     struct probe *probe = (struct probe *)job;
+    const struct part *part = probe->part;
+    const struct service *s = part->service;
 
-    probe->ok = peek_probe(tools->redis, probe->part->partition, &probe->found, &probe->err);
+    probe->ok = peek_probe(tools->redis, part->partition, &probe->found, &probe->err);
+    if (!kafka_consumer_ask_end(s->consumer, s->settings->kafka.topic_orders, part->partition,
+                                LOG_END_MS, &probe->log_end)) {
+        probe->log_end = -1;
+    }
 }
 
 /* ---- lives ---- */
@@ -102,8 +109,10 @@ void service_start_over(struct part *part)
 static void tell_halted(struct part *part)
 {
     log_error("partition.halted", LOG_INT("partition", part->partition),
+              LOG_STR("reason", follow_halt_name(part->follow.halt)),
               LOG_INT("position", part->committed.position),
-              LOG_STR("why", follow_why(&part->follow)));
+              LOG_STR("error", follow_why(&part->follow)),
+              LOG_STR("todo", follow_halt_todo(part->follow.halt)));
     service_regulate(part);
 }
 
@@ -234,7 +243,7 @@ static void halt_lost(struct part *part)
     char why[sizeof(part->follow.why)];
 
     (void)snprintf(why, sizeof(why), "%s", follow_why(&part->follow));
-    service_act(part, follow_halt(&part->follow, why));
+    service_act(part, follow_halt(&part->follow, FOLLOW_HALT_LOST, why));
 }
 
 static void ask_redis(struct part *part)
@@ -321,6 +330,9 @@ static void done_probe(struct pool_job *job, void *arg ATTR_UNUSED)
     if (!probe->ok) {
         log_limited(LOG_LEVEL_WARN, "redis.unwell", LOG_INT("partition", part->partition),
                     LOG_ERR(&probe->err));
+    }
+    if (probe->log_end >= 0 && probe->life == part->life && service_is_reading(part)) {
+        service_act(part, follow_log_end(&part->follow, probe->log_end));
     }
     /* The topic's end matters only if Redis is ahead of us. */
     if (!probe->ok || !probe->found.is_known || probe->life != part->life ||

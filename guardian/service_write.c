@@ -114,7 +114,7 @@ static void finish_commit(struct part *part, struct batch *batch)
     case COMMIT_HALTED:
         put_batch(part, batch);
         service_drop_queue(part);
-        service_act(part, follow_halt(&part->follow, batch->err.text));
+        service_act(part, follow_halt(&part->follow, FOLLOW_HALT_RECORD, batch->err.text));
         return;
     }
 }
@@ -206,7 +206,7 @@ void service_apply(struct part *part, const struct progress *base)
         TAILQ_REMOVE(&part->queue, batch, link);
         part->queued_rows -= rows;
         put_batch(part, batch);
-        service_act(part, follow_halt(&part->follow, err.text));
+        service_act(part, follow_halt(&part->follow, FOLLOW_HALT_RECORD, err.text));
         return;
     }
     part->queued_rows += ledger_rows(batch->ledger) - rows;

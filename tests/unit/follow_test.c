@@ -558,6 +558,23 @@ static void repeats_a_seek_that_was_lost(void **state)
     assert_int_equal(follow_seek_offset(&f), 19);
 }
 
+static void halts_when_the_log_ends_before_mysql(void **state)
+{
+    struct follow f = fresh();
+    struct progress nine = progress_of(9, 19);
+
+    (void)state;
+    follow_reset(&f);
+    assert_int_equal(follow_loaded(&f, &nine, 0), FOLLOW_SEEK);
+    assert_int_equal(follow_log_end(&f, 3), FOLLOW_NOTHING); /* not before it was looked for */
+    assert_int_equal(follow_stuck(&f, true, "out of range", 0), FOLLOW_SEEK);
+    assert_int_equal(follow_log_end(&f, 9), FOLLOW_NOTHING); /* a new leader may not know better */
+    assert_int_equal(follow_log_end(&f, 10), FOLLOW_NOTHING);
+    assert_int_equal(follow_log_end(&f, 9), FOLLOW_NOTHING);
+    assert_int_equal(follow_log_end(&f, 9), FOLLOW_HALT);
+    assert_string_equal(follow_halt_name(f.halt), "log_too_short");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +609,7 @@ int main(void)
         cmocka_unit_test(a_stale_record_ends_no_scan),
         cmocka_unit_test(an_empty_topic_that_should_not_be),
         cmocka_unit_test(repeats_a_seek_that_was_lost),
+        cmocka_unit_test(halts_when_the_log_ends_before_mysql),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
