@@ -50,7 +50,7 @@ BINS  := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst =, ,$p))/mai
 LIBS  := $(foreach d,$(filter-out common,$(DIRS)) common,$(if $(wildcard $d/*.c),$(BUILD)/lib/$d.a))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential tests/tsan tests/sim))
+C_FILES := $(wildcard $(addsuffix /*.[ch],$(DIRS) tests/unit tests/fuzz tests/bench tests/differential tests/tsan tests/sim tests/lib))
 
 .PHONY: all
 all: $(BINS) | deps-build ## build the daemons, seckillctl and the load generator
@@ -159,13 +159,19 @@ sim: $(SIM) ## the simulator (SCHEDULES=100000 SEED=1 SIM_JOBS=2)
 sim-mutants: $(SIM) ## what the simulator finds when one rule after the other is left out
 	@$(SIM) --mutants --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1) --jobs $(or $(SIM_JOBS),2)
 
+# A wrong clock for one process; never sanitized, it is loaded before everything else.
+SKEW := $(BUILD)/tests/skew.so
+$(SKEW): tests/lib/skew.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -shared -fPIC -o $@ $< -ldl
+
 # For the builds that a bigger target starts, unless -j was given to that.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
 	@tools/deps.sh build unit servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL) $(SIM)
+	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL) $(SIM) $(SKEW)
 	@$(MAKE) --no-print-directory check
 	@$(SIM) --schedules 2000 --jobs 2 --coverage
 	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
@@ -176,12 +182,12 @@ CHAOS = PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m chaos --s
         --orders=$(or $(ORDERS),100000) --minutes=$(or $(MINUTES),0) --lanes=$(or $(LANES),1) --row="$(ROW)"
 chaos: ## real servers, a storm, every fault of docs/faults.md (ROW=R4 SEED=7 MINUTES=5 ORDERS=100000 LANES=2)
 	@tools/deps.sh build servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) --no-print-directory $(JOBS) all $(SKEW)
 	@$(CHAOS)
 
 soak: ## the same faults at random, one storm after the other (HOURS=8 SEED=1)
 	@tools/deps.sh build servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) --no-print-directory $(JOBS) all $(SKEW)
 	@$(CHAOS) --hours=$(or $(HOURS),8)
 
 # Whatever has a record, against another server than the MariaDB that we start.

@@ -287,8 +287,8 @@ class World:
         names = ("total", "available", "held", "sold")
         return dict(zip(names, map(int, raw.split()[:4]))) if raw else None
 
-    def matcher(self, *flags, **settings):
-        environ = self.stack.environ(
+    def matcher(self, *flags, environ=None, **settings):
+        environ = (environ or {}) | self.stack.environ(
             SECKILL_KAFKA_BROKERS=self.brokers,
             SECKILL_TOPIC_ORDERS=self.orders,
             SECKILL_TOPIC_OUTCOMES=self.outcomes,
