@@ -175,9 +175,6 @@ static bool is_passing(rd_kafka_resp_err_t error)
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
         return false;
     default:
@@ -196,6 +193,11 @@ static void take_error(struct kafka_consumer *c, rd_kafka_event_t *event)
         c->is_fatal = true;
         c->calls.fatal(why, c->arg);
         return;
+    }
+    /* When the topic is there again, it may be another one. */
+    if (error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+        error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+        atomic_fetch_add(c->lineage, 1);
     }
     where = rd_kafka_event_topic_partition(event);
     if (where != NULL && where->partition >= 0 && !is_passing(error) && c->is_assigned &&

@@ -49,7 +49,7 @@ static void on_drained(void *arg)
 {
     struct program *p = arg;
 
-    daemon_leave(p->daemon, DAEMON_EXIT_OK);
+    daemon_leave(p->daemon, matcher_has_halted(p->matcher) ? DAEMON_EXIT_HALTED : DAEMON_EXIT_OK);
 }
 
 static void on_all_halted(void *arg)

@@ -30,6 +30,7 @@ enum {
     STEP_MS = 50,
     ASSIGN_WAIT_MS = 1500, /* well below every session timeout that makes sense */
     SILENCE_MS = 5000,     /* the log goes on, but nothing comes: ask again */
+    FETCHES_MAX = 4,       /* without a record: the client has lost the partition */
 
     SCRIPT_NUMBER_APPLY = 0,
     SCRIPT_NUMBER_POSITION = 1,
@@ -43,6 +44,7 @@ struct desk {
     bool has_start; /* during an assignment: start is known */
     int64_t start;
     int64_t silent_since; /* 0: records come, or there are none */
+    int fetches;          /* since a record came */
 };
 
 struct matcher {
@@ -261,6 +263,23 @@ static void finish_assignment(struct matcher *m)
     touch_all(m);
 }
 
+/*
+ * librdkafka 2.0.2 may never fetch again from a topic that was deleted and made anew, seek or not.  An
+ * assignment of the same partitions, each from where it stands, starts it over.
+ */
+static void assign_again(struct matcher *m)
+{
+    for (int i = 0; i < m->n; i++) {
+        struct part_view view;
+
+        part_look(m->parts[i], &view);
+        m->desks[i].has_start = view.is_reading;
+        m->desks[i].start = view.next_offset;
+        m->desks[i].fetches = 0;
+    }
+    finish_assignment(m);
+}
+
 static void fetch(struct matcher *m, int partition, int64_t offset)
 {
     struct err err;
@@ -271,6 +290,10 @@ static void fetch(struct matcher *m, int partition, int64_t offset)
         return;
     }
     log_debug("partition.seek", LOG_INT("partition", partition), LOG_INT("offset", offset));
+    if (++m->desks[partition].fetches >= FETCHES_MAX) {
+        assign_again(m);
+        return;
+    }
     if (!kafka_consumer_seek(m->consumer, partition, offset, &err)) {
         log_limited(LOG_LEVEL_WARN, "partition.seek_failed", LOG_INT("partition", partition),
                     LOG_ERR(&err));
@@ -424,6 +447,7 @@ static void on_record(const struct kafka_record *record, void *arg)
     }
     look_at_lineage(m);
     m->desks[record->partition].silent_since = 0;
+    m->desks[record->partition].fetches = 0;
     part_record(m->parts[record->partition], &r, time_now());
     /* Stop the flow at once; the stepper would see it only after the whole turn. */
     if (!part_wants(m->parts[record->partition])) {
@@ -576,6 +600,9 @@ static void on_redis_unfit(enum redis_unfit what, const char *why, void *arg)
 {
     struct matcher *m = arg;
 
+    if (m->is_draining) {
+        return;
+    }
     if (what != REDIS_EVICTS || !m->is_ready || count_parts(m).ours == 0) {
         m->calls.failed(why, m->calls.arg);
         return;

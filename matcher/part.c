@@ -386,6 +386,7 @@ void part_look(const struct part *p, struct part_view *view)
     *view = (struct part_view){
         .is_assigned = p->is_assigned,
         .is_steady = p->phase == PHASE_STEADY,
+        .is_reading = (p->phase == PHASE_STEADY || p->phase == PHASE_CATCHING) && !p->needs_begin,
         .phase = phases[p->phase],
         .wait = p->wait,
         .halt = p->phase == PHASE_HALTED ? p->halt : PART_HALT_NONE,

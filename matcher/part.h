@@ -205,6 +205,7 @@ struct part_counts {
 struct part_view {
     bool is_assigned;
     bool is_steady;
+    bool is_reading; /* catching up or steady: next_offset is a place in the log */
     const char *phase;
     enum part_wait wait;
     enum part_halt halt;

@@ -297,6 +297,9 @@ void part_stuck(struct part *p, bool is_out_of_range, const char *why, struct pa
         p->needs_range = true;
         return;
     }
+    if (p->needs_fetch) {
+        return; /* it is known already */
+    }
     if (++p->stuck >= STUCK_MAX) {
         part_halt(p, PART_HALT_LOG, why);
         return;

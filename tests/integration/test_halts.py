@@ -33,7 +33,7 @@ def world(stack, tmp_path):
 @pytest.fixture
 def alone(stack, tmp_path, request):
     """With a Redis that the test may break."""
-    server = RedisServer(tmp_path / "redis", stack.port(request.node.name)).start()
+    server = RedisServer(tmp_path / "redis", stack.port(request.node.originalname)).start()
     w = World(stack, tmp_path, own_redis=server)
     yield w
     w.close()
@@ -146,19 +146,19 @@ def test_a_log_with_a_hole_and_one_that_cannot_be_read(stack, tmp_path):
         m = w.matcher().ready()
         w.applied()
         assert m.stop() == 0
-        # A segment holds one megabyte, so each of these is one.
-        for p in (0, 2):
-            w.put(p, b"x" * 990_000)
-            w.put(p, b"x" * 990_000)
-            buy(w, p)
-        assert [w.log_end(p) for p in (0, 2)] == [5, 5]
+        # Each of these fills a segment.
         w.configure(w.orders, "segment.bytes", 1 << 20)
+        for p in (0, 2):
+            for _ in range(3):
+                w.put(p, b"x" * 990_000)
+            buy(w, p)
+        assert [w.log_end(p) for p in (0, 2)] == [6, 6]
 
         def breaking():
             hole = Partition(stack, w.orders, 0)
             assert len(hole.segments()) >= 3, hole.segments()
             hole.remove(1)
-            Partition(stack, w.orders, 2).damage(4)
+            Partition(stack, w.orders, 2).damage(5)
 
         broken_log(w, stack, breaking)
         m = w.matcher().ready()
