@@ -79,13 +79,17 @@ def out_of_memory(field):
 
 @row("R10", "Redis is set to evict")
 def evicting(field):
-    """Nobody may use it as long as it does; nothing is evicted meanwhile, there is memory."""
+    """Nobody may use it as long as it does; nothing is evicted meanwhile, there is memory.  Matchers halt and leave."""
     client = field.redis()
     client.config_set("maxmemory-policy", "allkeys-lru")
-    client.client_kill_filter(_type="normal", skipme=True)
-    field.breathe(0.5, 2)
+    if field.dice.random() < 0.5:
+        client.client_kill_filter(_type="normal", skipme=True)
+    matchers = [d for d in field.daemons.values() if d.kind == "matcher"]
+    wait_until(lambda: not any(d.runs for d in matchers), 60, "the matchers leave")
+    assert [d.process.returncode for d in matchers] == [3, 3], "halted is exit 3"
     client.config_set("maxmemory-policy", "noeviction")
-    field.note("maxmemory-policy allkeys-lru, and every connection cut")
+    field.restart_dead()
+    field.note("maxmemory-policy allkeys-lru")
 
 
 @row("R11", "Redis loads its data for seconds")

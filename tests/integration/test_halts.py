@@ -385,7 +385,7 @@ def test_a_topic_that_may_not_be_read_for_a_while(world):
     m = w.matcher().ready()
     w.applied()
     w.delete_topic(w.orders)
-    holds_for(lambda: not m.lines("partition.halted"), 12, "it waits", 0.5)
+    holds_for(lambda: not m.lines("partition.halted"), 5, "it waits", 0.5)
     m.kill()
 
 
