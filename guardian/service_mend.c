@@ -72,7 +72,7 @@ static void done_rebuild(struct pool_job *job, void *arg ATTR_UNUSED)
     case REBUILD_REFUSED:
         if (part->is_assigned) {
             service_drop_queue(part);
-            service_act(part, follow_halt(&part->follow, m->err.text));
+            service_act(part, follow_halt(&part->follow, FOLLOW_HALT_RECORD, m->err.text));
         }
         return;
     case REBUILD_FAILED:

@@ -438,7 +438,7 @@ static const struct {
     [PART_HALT_PARTITIONS] = {"partitions", "correct the setting partitions"},
     [PART_HALT_SCRIPT] = {"script", "are builds mixed? Keep everything and report it"},
     [PART_HALT_STATE] = {"state", "was Redis edited, or did it evict? Have this partition's state "
-                                  "made anew"},
+                                  "made anew by a rebuild"},
     [PART_HALT_LOG] = {"log_unreadable", "repair the topic from a replica"},
     [PART_HALT_EVICTING] = {"evicting", "set maxmemory-policy noeviction; if keys are gone, have "
                                         "the state made anew; then restart"},
