@@ -75,7 +75,8 @@ struct part {
     int64_t progress_at; /* when catching up last went on */
     int64_t range_at;
     unsigned shorts; /* times the log was too short, in a row */
-    unsigned stuck;  /* times reading failed, in a row */
+    unsigned stuck;  /* times reading failed at stuck_at, in a row */
+    int64_t stuck_at;
 
     int64_t next_due;
     int64_t outbox;

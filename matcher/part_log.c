@@ -217,7 +217,6 @@ void part_record(struct part *p, const struct part_record *record, struct part_t
     }
     p->progress_at = now.mono_ms;
     p->shorts = 0;
-    p->stuck = 0;
     if (!record->is_log_append_time) {
         part_stop(p, PART_HALT_TIMESTAMP, "a record has no LogAppendTime: the topic was altered");
         if (is_catching) {
@@ -299,6 +298,11 @@ void part_stuck(struct part *p, bool is_out_of_range, const char *why, struct pa
     }
     if (p->needs_fetch) {
         return; /* it is known already */
+    }
+    /* What was read before it may be read again in between. */
+    if (p->stuck_at != p->next_offset) {
+        p->stuck_at = p->next_offset;
+        p->stuck = 0;
     }
     if (++p->stuck >= STUCK_MAX) {
         part_halt(p, PART_HALT_LOG, why);

@@ -1514,6 +1514,23 @@ static void test_stuck_log(void **state)
     assert_string_equal(w->why, "bad checksum");
 }
 
+/* A new connection has the records before it read again and compared: that is no way past it. */
+static void test_stuck_log_with_rechecks(void **state)
+{
+    struct world *w = *state;
+
+    begin(w, 2);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(w->halt, PART_HALT_NONE);
+        part_recheck(w->part);
+        settle(w);
+        part_stuck(w->part, false, "bad checksum", w->now);
+        pass(w, 1100);
+    }
+    settle(w);
+    assert_int_equal(w->halt, PART_HALT_LOG);
+}
+
 static void test_script_failures_halt(void **state)
 {
     struct world *w = *state;
@@ -2094,6 +2111,7 @@ int main(void)
         TEST(test_old_records_are_dropped),
         TEST(test_unknown_rules),
         TEST(test_stuck_log),
+        TEST(test_stuck_log_with_rechecks),
         TEST(test_script_failures_halt),
         TEST(test_damaged_state_halts),
         TEST(test_evicting_redis_halts_what_is_ours),
