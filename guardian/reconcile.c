@@ -457,7 +457,10 @@ static void repair(struct reconcile *r, int partition)
 
 /* ---- all of it ---- */
 
-/* Two at once would find each other's marks in their way; the lock ends with the connection. */
+/*
+ * Two at once would find each other's marks in their way.  The lock ends with the connection, and the
+ * server may notice a moment late that the one before has ended.
+ */
 static bool take_lease(struct reconcile *r)
 {
     struct err err = {0};
@@ -465,7 +468,7 @@ static bool take_lease(struct reconcile *r)
 
     if (!db_connect(r->lease, &err) ||
         !db_query_i64(r->lease,
-                      "SELECT GET_LOCK(CONCAT('seckill reconcile ', LEFT(DATABASE(), 40)), 0)", 0,
+                      "SELECT GET_LOCK(CONCAT('seckill reconcile ', LEFT(DATABASE(), 40)), 2)", 0,
                       &locked, &err)) {
         report_unchecked(&r->report, "%s", err.text);
         return false;
