@@ -43,8 +43,8 @@
     X(APPLY_LATER, "an outcome is applied only if its prev is the position")                       \
     X(PROGRESS_UNCOMPARED, "the progress row is compared in the transaction")                      \
     X(POSITION_BEFORE_ROWS, "rows and position are one transaction (commit before rows)")          \
+    X(LINK_UNCHECKED, "an outcome's chain is that of the one before it and its record's hash")     \
     X(OVERLAP_UNCHECKED, "reading starts at the last outcome applied and checks it")               \
-    X(TOPIC_UNCOMPARED, "after a new connection the last outcome applied is compared again")       \
     X(LOSS_UNNOTICED, "an outcome lost for certain is noticed")                                    \
     X(LOSS_GUESSED, "lost for certain: the topic is read to an end looked up afterwards")          \
     X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \

@@ -128,8 +128,9 @@ static void put_event(struct buf *out, const struct event *e)
 
 static void put_head(struct buf *out, const struct outcome_head *head)
 {
-    char chain[IDS_HASH_LEN + 1];
+    char hash[IDS_HASH_LEN + 1], chain[IDS_HASH_LEN + 1];
 
+    ids_hash_format(hash, head->hash);
     ids_hash_format(chain, head->chain);
     buf_puts(out, "{\"partition\":");
     buf_put_i64(out, head->partition);
@@ -139,6 +140,8 @@ static void put_head(struct buf *out, const struct outcome_head *head)
     buf_put_i64(out, head->prev);
     buf_puts(out, ",\"genesis\":");
     put_name(out, head->genesis);
+    buf_puts(out, ",\"hash\":");
+    put_quoted(out, hash, IDS_HASH_LEN);
     buf_puts(out, ",\"chain\":");
     put_quoted(out, chain, IDS_HASH_LEN);
     buf_puts(out, ",\"rules\":");

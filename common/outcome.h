@@ -107,7 +107,7 @@ struct outcome {
     int partition;
     int64_t offset, prev;
     char genesis[IDS_LOG_LEN + 1];
-    uint64_t chain;
+    uint64_t hash, chain; /* of the command's record; after it */
     int64_t rules, log_time;
     size_t n_events;
     struct event *events; /* owned; reused by the next outcome_parse() */
@@ -119,7 +119,8 @@ struct outcome_head {
     int partition;
     int64_t offset, prev;
     const char *genesis; /* borrowed */
-    uint64_t chain;      /* after this record */
+    uint64_t hash;       /* of this record */
+    uint64_t chain;      /* after it */
     int64_t rules;       /* after this record */
     int64_t log_time;
 };

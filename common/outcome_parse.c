@@ -21,7 +21,7 @@ enum {
 /* The members of a record beside its events, not checked yet. */
 struct head {
     int64_t partition, offset, prev, rules, log_time;
-    struct slice genesis, chain;
+    struct slice genesis, hash, chain;
 };
 
 static bool set_head(struct outcome *o, const struct head *h, struct err *err)
@@ -37,6 +37,9 @@ static bool set_head(struct outcome *o, const struct head *h, struct err *err)
     }
     if (!ids_is_log(h->genesis) || !slice_copy(h->genesis, o->genesis, sizeof(o->genesis))) {
         return err_set(err, ERR_REJECT, "genesis is no log id");
+    }
+    if (!ids_hash_parse(h->hash, &o->hash)) {
+        return err_set(err, ERR_REJECT, "hash is no hash");
     }
     if (!ids_hash_parse(h->chain, &o->chain)) {
         return err_set(err, ERR_REJECT, "chain is no hash");
@@ -309,6 +312,7 @@ static bool plain_outcome(struct outcome *o, struct slice value)
         !plain_number(&p, SLICE_LIT(",\"offset\":"), &h.offset) ||
         !plain_number(&p, SLICE_LIT(",\"prev\":"), &h.prev) ||
         !plain_bytes(&p, SLICE_LIT(",\"genesis\":")) || !plain_text(&p, &h.genesis) ||
+        !plain_bytes(&p, SLICE_LIT(",\"hash\":")) || !plain_text(&p, &h.hash) ||
         !plain_bytes(&p, SLICE_LIT(",\"chain\":")) || !plain_text(&p, &h.chain) ||
         !plain_number(&p, SLICE_LIT(",\"rules\":"), &h.rules) ||
         !plain_number(&p, SLICE_LIT(",\"log_time\":"), &h.log_time) ||
@@ -444,8 +448,8 @@ static bool get_head(const json_t *json, struct head *h, struct err *err)
     } members[] = {
         {"partition", &h->partition, NULL}, {"offset", &h->offset, NULL},
         {"prev", &h->prev, NULL},           {"genesis", NULL, &h->genesis},
-        {"chain", NULL, &h->chain},         {"rules", &h->rules, NULL},
-        {"log_time", &h->log_time, NULL},
+        {"hash", NULL, &h->hash},           {"chain", NULL, &h->chain},
+        {"rules", &h->rules, NULL},         {"log_time", &h->log_time, NULL},
     };
 
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {

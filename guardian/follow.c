@@ -16,11 +16,11 @@
 #include <string.h>
 
 #include "common/command.h"
+#include "common/ids.h"
 #include "common/mutant.h"
 
 enum {
     SEEK_AGAIN_MS = 5000,
-    STALE_MS = 1000,
     STUCK_PAUSE_MS = 1000,
     STUCK_MAX = 10,
     SHORTS_MAX = 2,
@@ -92,7 +92,6 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
         return FOLLOW_NOTHING;
     }
     f->head = *committed;
-    f->stale_until_ms = 0;
     f->moved_ms = now_ms;
     f->scan_end = -1;
     f->has_gap = false;
@@ -148,6 +147,15 @@ static const struct event *genesis_of(const struct outcome *o)
     return o->n_events == 1 && o->events[0].type == EVENT_GENESIS ? &o->events[0] : NULL;
 }
 
+/* True when its command stands in the log right behind the one at the head. */
+static bool is_linked(const struct follow *f, const struct outcome *o)
+{
+    const uint64_t before =
+        f->head.position < 0 ? ids_chain_start(slice_str(o->genesis)) : f->head.chain;
+
+    return ids_chain_next(before, o->hash) == o->chain || MUTANT(LINK_UNCHECKED);
+}
+
 /* The next record in order.  Returns false when it contradicts what was before it. */
 static bool fits(struct follow *f, const struct outcome *o, enum follow_action *action)
 {
@@ -168,6 +176,13 @@ static bool fits(struct follow *f, const struct outcome *o, enum follow_action *
                            o->offset, f->partitions);
             return false;
         }
+    }
+    if (!is_linked(f, o)) {
+        *action = halt(f, FOLLOW_HALT_CHAIN,
+                       "the outcome of offset %" PRId64 " follows another record than that of "
+                       "offset %" PRId64 " in the record",
+                       o->offset, f->head.position);
+        return false;
     }
     if (o->log_time < f->head.log_time) {
         *action = halt(f, FOLLOW_HALT_CHAIN, "log time goes back at offset %" PRId64, o->offset);
@@ -243,8 +258,7 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
         return FOLLOW_DROP;
     }
     /* What librdkafka had fetched before a seek may still come. */
-    if (f->state == FOLLOW_CHECKING &&
-        (offset < f->seek_offset || (offset > f->seek_offset && now_ms < f->stale_until_ms))) {
+    if (f->state == FOLLOW_CHECKING && offset < f->seek_offset) {
         return FOLLOW_DROP;
     }
     if (f->state == FOLLOW_CHECKING && o->offset != f->head.position) {
@@ -269,17 +283,6 @@ enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int
         *action = note_read(f, offset, now_ms);
     }
     return o->offset > f->head.position ? FOLLOW_LATER : FOLLOW_DROP;
-}
-
-enum follow_action follow_recheck(struct follow *f, int64_t now_ms)
-{
-    if (is_deaf(f) || f->head.outcomes_offset < 0 || MUTANT(TOPIC_UNCOMPARED)) {
-        return FOLLOW_NOTHING;
-    }
-    f->state = FOLLOW_CHECKING;
-    f->scan_end = -1;
-    f->stale_until_ms = now_ms + STALE_MS;
-    return seek(f, f->head.outcomes_offset, now_ms);
 }
 
 enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms)

@@ -91,9 +91,8 @@ struct follow {
     int64_t moved_ms;    /* when the head moved, or was asked about, last */
     int64_t read_ms;     /* when anything was read last */
     int64_t sought_ms;
-    int64_t stale_until_ms; /* what was fetched before a recheck may still come */
-    int shorts;             /* times that the log seemed too short, in a row */
-    int stuck;              /* times that it could not be read, in a row */
+    int shorts; /* times that the log seemed too short, in a row */
+    int stuck;  /* times that it could not be read, in a row */
     enum follow_halt halt;
     char why[256];
 };
@@ -111,9 +110,6 @@ enum follow_action follow_loaded(struct follow *f, const struct progress *commit
 /* A record read at `offset` of the topic.  *action may be anything but FOLLOW_PROBE. */
 enum follow_verdict follow_record(struct follow *f, const struct outcome *o, int64_t offset,
                                   int64_t now_ms, enum follow_action *action) ATTR_MUSTCHECK;
-
-/* The topic may be another than before: the record at the head is read and compared once more. */
-enum follow_action follow_recheck(struct follow *f, int64_t now_ms) ATTR_MUSTCHECK;
 
 /* What was read at `offset` is not an outcome record at all. */
 enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_ms) ATTR_MUSTCHECK;

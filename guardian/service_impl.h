@@ -152,7 +152,6 @@ struct service {
     struct outcome outcome;
     struct part *parts;
     int n_parts;
-    uint64_t lineage; /* of the consumer, when it was looked at last */
     bool
         is_assigning; /* the group gave partitions, the consumer has not been told where to start */
     bool is_draining;

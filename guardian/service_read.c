@@ -363,24 +363,6 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
 
 /* ---- what the consumer tells ---- */
 
-/* Every record that comes after a look at lineage may be from another topic than those before. */
-static void look_at_lineage(struct service *s)
-{
-    const uint64_t lineage = kafka_consumer_lineage(s->consumer);
-
-    if (lineage == s->lineage) {
-        return;
-    }
-    s->lineage = lineage;
-    for (int i = 0; i < s->n_parts; i++) {
-        struct part *part = &s->parts[i];
-
-        if (service_is_reading(part) && part->is_sought) {
-            service_act(part, follow_recheck(&part->follow, clock_mono_ms()));
-        }
-    }
-}
-
 static void on_record(const struct kafka_record *record, void *arg)
 {
     struct service *s = arg;
@@ -389,7 +371,6 @@ static void on_record(const struct kafka_record *record, void *arg)
     enum follow_action action;
     struct err err = {0};
 
-    look_at_lineage(s);
     if (!service_is_reading(part)) {
         return;
     }

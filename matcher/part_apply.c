@@ -198,6 +198,7 @@ bool part_tell_item(struct part *p, struct item *item, struct slice line, enum p
                                       .offset = item->offset,
                                       .prev = item->prev,
                                       .genesis = p->genesis,
+                                      .hash = item->hash,
                                       .chain = item->chain,
                                       .rules = item->rules,
                                       .log_time = item->log_time};

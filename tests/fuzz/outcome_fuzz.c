@@ -83,7 +83,7 @@ static bool read_twice(struct slice value)
 
 static void tell(const char *json, struct slice line)
 {
-    static const struct outcome_head head = {3, 17, 16, LOG, 0xff, 1, 1712345678901};
+    static const struct outcome_head head = {3, 17, 16, LOG, 0xfe, 0xff, 1, 1712345678901};
     struct command cmd;
     struct buf out;
     struct err err = {.text = ""};

@@ -434,6 +434,7 @@ def changed(value, **members):
     "members, reason, text",
     [
         ({"genesis": "0" * 32}, "genesis", "an outcome of another log"),
+        ({"hash": "0" * 16}, "chain", "follows another record"),
         ({"log_time": 1}, "chain", "log time goes back"),
         ({"rules": 2}, "chain", "the rules change at offset 20 without a command"),
     ],

@@ -348,15 +348,6 @@ void guardians_crash(struct world *w, int guardian)
     }
 }
 
-void guardians_recheck(struct world *w, struct shard *s)
-{
-    for (int i = 0; i < GUARDIANS; i++) {
-        struct keeper *k = &w->guardians[i][s->number];
-
-        act(w, i, s, follow_recheck(&k->follow, w->now.mono_ms));
-    }
-}
-
 void guardians_stop(struct world *w, int guardian)
 {
     w->is_guardian_stopped[guardian] = !w->is_guardian_stopped[guardian];

@@ -13,8 +13,6 @@ void guardians_fini(struct world *w);
 void guardians_go_on(struct world *w, int guardian);
 
 /* Trouble. */
-/* They have new connections to the brokers. */
-void guardians_recheck(struct world *w, struct shard *s);
 void guardians_crash(struct world *w, int guardian);
 void guardians_stop(struct world *w, int guardian); /* or it goes on */
 void guardians_regroup(struct world *w, int guardian);

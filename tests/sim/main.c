@@ -213,7 +213,7 @@ static int run(const struct options *o)
 /* The rule that would hide the loss of this one: both are left out. */
 static enum mutant hidden_behind(enum mutant m)
 {
-    return m == MUTANT_OVERLAP_UNCHECKED ? MUTANT_TOPIC_UNCOMPARED : MUTANT_NONE;
+    return m == MUTANT_OVERLAP_UNCHECKED ? MUTANT_LINK_UNCHECKED : MUTANT_NONE;
 }
 
 static void print_row(const struct options *o, const struct worker *failed)

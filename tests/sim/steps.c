@@ -131,13 +131,10 @@ static void befall_matcher(struct world *w, enum fault fault, int matcher)
     }
 }
 
-/*
- * Outcomes that Kafka had acknowledged are gone: there was no other copy of them.  Not behind a cut of
- * the log: then nothing would tell the first outcome left of the new history from one of the old.
- */
+/* Outcomes that Kafka had acknowledged are gone: there was no other copy of them. */
 static void cut_topic(struct world *w, struct shard *s)
 {
-    int64_t n = s->cut >= 0 ? 0 : 1 + below(w, 3);
+    int64_t n = 1 + below(w, 3);
 
     while (n-- > 0 && s->n_topic > 0) {
         s->topic[--s->n_topic]->landed--;
@@ -170,7 +167,6 @@ static void restore(struct world *w, struct shard *s)
     tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
     matchers_lose_messages(w, s);
     redis_restore(w, s);
-    guardians_recheck(w, s);
     if (chance(w, 50)) {
         guardians_stop(w, 0);
         guardians_stop(w, 1);

@@ -70,12 +70,12 @@ static ATTR_PRINTF(2, 3) bool add(struct fixture *f, const char *events, ...)
     va_start(args, events);
     (void)vsnprintf(body, sizeof(body), events, args);
     va_end(args);
-    len = (size_t)snprintf(text, sizeof(text),
-                           "{\"partition\":1,\"offset\":%" PRId64 ",\"prev\":%" PRId64
-                           ",\"genesis\":\"%s\",\"chain\":\"%016" PRIx64
-                           "\",\"rules\":1,\"log_time\":%" PRId64 ",\"events\":[",
-                           f->at.position + 1, f->at.position, f->at.genesis, f->at.chain + 1,
-                           f->at.position + 5001);
+    len = (size_t)snprintf(
+        text, sizeof(text),
+        "{\"partition\":1,\"offset\":%" PRId64 ",\"prev\":%" PRId64
+        ",\"genesis\":\"%s\",\"hash\":\"0000000000000001\",\"chain\":\"%016" PRIx64
+        "\",\"rules\":1,\"log_time\":%" PRId64 ",\"events\":[",
+        f->at.position + 1, f->at.position, f->at.genesis, f->at.chain + 1, f->at.position + 5001);
     for (char *event = strtok(body, "\n"); event != NULL; event = strtok(NULL, "\n")) {
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%s{\"index\":%d,%s}",
                                 index == 0 ? "" : ",", index, event);

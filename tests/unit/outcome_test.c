@@ -19,9 +19,9 @@
 
 #define HEAD                                                                                       \
     "{\"partition\":3,\"offset\":17,\"prev\":16,\"genesis\":\"" LOG_ID                             \
-    "\",\"chain\":\"00000000000000ff\",\"rules\":1,\"log_time\":1712345678901,\"events\":["
+    "\",\"hash\":\"00000000000000fe\",\"chain\":\"00000000000000ff\",\"rules\":1,\"log_time\":1712345678901,\"events\":["
 
-static const struct outcome_head head = {3, 17, 16, LOG_ID, 0xff, 1, 1712345678901};
+static const struct outcome_head head = {3, 17, 16, LOG_ID, 0xfe, 0xff, 1, 1712345678901};
 
 /* One command of each type, in the order of enum command_type. */
 static const char *const commands[] = {
@@ -106,6 +106,7 @@ static void parse(struct outcome *o, struct slice value)
     assert_int_equal(o->offset, other.offset);
     assert_int_equal(o->prev, other.prev);
     assert_string_equal(o->genesis, other.genesis);
+    assert_int_equal(o->hash, other.hash);
     assert_int_equal(o->chain, other.chain);
     assert_int_equal(o->rules, other.rules);
     assert_int_equal(o->log_time, other.log_time);
@@ -139,6 +140,7 @@ static void check(struct outcome *o, const char *json, const char *line, const c
     assert_int_equal(o->offset, 17);
     assert_int_equal(o->prev, 16);
     assert_string_equal(o->genesis, LOG_ID);
+    assert_int_equal(o->hash, 0xfe);
     assert_int_equal(o->chain, 0xff);
     assert_int_equal(o->rules, 1);
     assert_int_equal(o->log_time, 1712345678901);
@@ -693,7 +695,7 @@ static void assert_rejected(const char *json)
 static void unknown_members_are_passed_over(void **state)
 {
     static const char *const json =
-        "{ \"new\":{\"a\":[1,2.5,null]},\"log_time\":9,\"rules\":3,\"chain\":\"00000000000000ff\","
+        "{ \"new\":{\"a\":[1,2.5,null]},\"log_time\":9,\"rules\":3,\"chain\":\"00000000000000ff\",\"hash\":\"00000000000000fe\","
         "\"events\":[{\"qty\":2,\"type\":\"cancelled\",\"index\":0,\"new\":null,\"available\":1,"
         "\"order_id\":\"" ONE "\",\"item_id\":\"phone@3\",\"user_id\":\"alice\"}],\"prev\":-1,"
         "\"genesis\":\"" LOG_ID "\",\"partition\":0,\"offset\":0}";
@@ -738,6 +740,8 @@ static void what_is_no_outcome_is_rejected(void **state)
         {LOG_ID, "0123456789abcdef0123456789abcdeF"},
         {"\"genesis\":\"" LOG_ID "\",", ""},
         {"00000000000000ff", "0000000000000ff"},
+        {"\"hash\":\"00000000000000fe\",", ""},
+        {"\"hash\":\"00000000000000fe\"", "\"hash\":\"fe\""},
         {"\"chain\":\"00000000000000ff\",", ""},
         {"\"rules\":1", "\"rules\":0"},
         {"\"rules\":1,", ""},

@@ -198,6 +198,7 @@ static char *outcome_at(const struct world *w, int64_t offset)
     assert_true(fold_apply(f, &rec, &line, &err));
     fold_log(f, &log);
     head.genesis = log.genesis;
+    head.hash = log.last_hash;
     head.chain = log.chain;
     head.rules = log.rules;
     head.log_time = log.log_time;
