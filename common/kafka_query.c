@@ -52,8 +52,8 @@ static void answer_one(struct kafka_query *q, struct answer *a)
 
     a->ok = rc == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (!a->ok) {
-        log_limited(LOG_LEVEL_INFO, "kafka.no_range", LOG_INT("partition", a->partition),
-                    LOG_STR("error", rd_kafka_err2str(rc)));
+        log_limited(LOG_LEVEL_INFO, "kafka.no_range", LOG_STR("topic", q->topic),
+                    LOG_INT("partition", a->partition), LOG_STR("error", rd_kafka_err2str(rc)));
     }
     (void)pthread_mutex_lock(&q->lock);
     a->next = q->answers;

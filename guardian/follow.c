@@ -375,7 +375,7 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
 
 enum follow_action follow_log_end(struct follow *f, int64_t end)
 {
-    if (f->state != FOLLOW_READING || f->head.position < end) {
+    if (is_deaf(f) || f->head.position < end) {
         f->shorts = 0;
         return FOLLOW_NOTHING;
     }

@@ -9,12 +9,12 @@ import subprocess
 import time
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from lib.record import Record
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
-from lib.world import RedisServer
+from lib.world import RedisServer, watermarks
 
 DONE, REFUSED, FAILED, TAKEN = range(4)
 
@@ -110,7 +110,7 @@ def trim(w, code=0, *flags):
 def log_begin(w, p):
     consumer = Consumer({"bootstrap.servers": w.brokers, "group.id": w.name + "-look"})
     try:
-        return consumer.get_watermark_offsets(TopicPartition(w.orders, p), timeout=30)[0]
+        return watermarks(consumer, w.orders, p)[0]
     finally:
         consumer.close()
 

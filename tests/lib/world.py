@@ -10,11 +10,22 @@ import uuid
 from pathlib import Path
 
 import redis
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from lib.stack import BIN
 from lib.wait import wait_until
+
+
+def watermarks(consumer, topic, partition, patience=30):
+    """Begin and end of a partition; a broker that has just come back may not know yet that it leads it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=patience)
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() >= deadline:
+                raise
 
 
 class RedisServer:
@@ -220,7 +231,7 @@ class World:
         """All records of a partition up to its end as of now: (key, value, headers)."""
         consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": self.name + "-look"})
         try:
-            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+            high = watermarks(consumer, topic, partition)[1]
             high = high if end is None else end
             consumer.assign([TopicPartition(topic, partition, 0)])
             out = []
@@ -237,7 +248,7 @@ class World:
     def log_end(self, partition, topic=None):
         consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": self.name + "-look"})
         try:
-            return consumer.get_watermark_offsets(TopicPartition(topic or self.orders, partition), timeout=30)[1]
+            return watermarks(consumer, topic or self.orders, partition)[1]
         finally:
             consumer.close()
 
