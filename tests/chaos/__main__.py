@@ -18,7 +18,8 @@ import traceback
 from concurrent import futures
 
 from chaos import rows
-from chaos.field import WITH_US, Field, Storm
+from chaos.field import Field, Storm
+from chaos.network import WITH_US
 from lib.stack import BUILD
 
 DIR = BUILD / "chaos"

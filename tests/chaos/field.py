@@ -13,15 +13,13 @@ from pathlib import Path
 import redis
 
 from chaos.disk import release
-from chaos.proxy import Network, swizzle
+from chaos.network import WITH_US, Network, swizzle
 from lib.stack import BIN, ROOT, Stack, mysql_of
 from lib.wait import wait_until
 
 DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
 SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
 PARTITIONS = 4
-# A run that is cut off leaves nobody behind who asks for a server on ports that are another's by now.
-WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 # The limits at the door are not what is tried here; everything else is as it ships, but faster to see
 # that somebody is dead.
 SETTINGS = {
@@ -191,7 +189,8 @@ class Field:
         self.row = row
         self.settings = dict(row.settings) if row else {}
         self.dice = random.Random(seed)
-        self.network = Network()
+        self.network = Network()  # of the daemons and their servers
+        self.street = Network()  # of shoppers and doors: crowded, and nobody else's bytes wait for it
         self.stack = None
         self.daemons = {}
         self.storm = None
@@ -222,10 +221,10 @@ class Field:
         self.stack.start()
         env = self.stack.env
         for name, link in kafka:
-            link.target = ("127.0.0.1", self.stack.port(f"kafka_{name.upper().replace('-', '_')}"))
+            link.aim("127.0.0.1", self.stack.port(f"kafka_{name.upper().replace('-', '_')}"))
         for name in DAEMONS:
-            self.link(f"{name}-redis").target = (env["REDIS_HOST"], int(env["REDIS_PORT"]))
-            self.link(f"{name}-mysql").target = (env["MYSQL_HOST"], int(env["MYSQL_PORT"]))
+            self.link(f"{name}-redis").aim(env["REDIS_HOST"], int(env["REDIS_PORT"]))
+            self.link(f"{name}-mysql").aim(env["MYSQL_HOST"], int(env["MYSQL_PORT"]))
         self.redis_at = (env["REDIS_HOST"], int(env["REDIS_PORT"]))
         self.run("seckillctl", "topics", "create")
         self.run("seckill-guardian", "migrate")
@@ -234,7 +233,7 @@ class Field:
         for name in DAEMONS:
             self.daemons[name] = Daemon(self, name).start()
             if self.daemons[name].kind == "producer":
-                self.link(f"{name}-http").target = ("127.0.0.1", self.daemons[name].port)
+                self.link(f"{name}-http").aim("127.0.0.1", self.daemons[name].port)
         self.restart_dead()
         return self
 
@@ -246,6 +245,7 @@ class Field:
         for end in reversed(self.extras):
             end()
         self.network.close()
+        self.street.close()
         if self.stack and os.environ.get("KEEP") != "1":
             self.stack.remove()
 
@@ -253,11 +253,12 @@ class Field:
 
     def link(self, name):
         """Of a daemon to a server ("matcher-2-redis"), or of shoppers to a door ("producer-http")."""
-        return self.network.link(name)
+        return (self.street if name.endswith("-http") else self.network).link(name)
 
     def links(self, *words):
         """Those whose names have one of words, all of them without any."""
-        return [l for n, l in sorted(self.network.links.items()) if not words or any(w in n for w in words)]
+        known = self.network.links | self.street.links
+        return [l for n, l in sorted(known.items()) if not words or any(w in n for w in words)]
 
     def door_url(self, number):
         name = ("producer", "producer-2")[number % 2]
@@ -350,6 +351,7 @@ class Field:
     def heal(self):
         """Nobody is frozen or cut off, everybody runs."""
         self.network.heal()
+        self.street.heal()
         for daemon in self.daemons.values():
             if daemon.runs:
                 daemon.send(signal.SIGCONT)

@@ -1,17 +1,19 @@
 """TCP proxies between the programs, and what can go wrong on the way.
 
-A Link listens on a port of its own and passes bytes on to its target.  Its faults are set from any
-thread; the bytes move in one event loop in a thread of this module.  "up" is from client to server.
+A Link listens on a port of its own and passes bytes on to its target.  "up" is from client to server.
 Whatever loses bytes ends the connections that lost them when it is healed: a stream with a hole in it
 is nothing that TCP would deliver.
+
+This is a program (of network.py): an order per line of stdin, an answer per line of stdout, both JSON; it
+ends with its stdin.
 """
 
 import asyncio
+import json
 import random
 import socket
 import struct
-import threading
-import time
+import sys
 
 
 class Flow:
@@ -43,92 +45,70 @@ class Connection:
 
 
 class Link:
-    def __init__(self, network, name, target=None):
-        self.network = network
-        self.name = name
-        self.target = target  # (host, port); may change: new connections go there
+    def __init__(self, name):
+        self.target = None  # (host, port); may change: new connections go there
         self.dice = random.Random(name)
         self.connections = set()
         self.is_refusing = False
         self.flows = {"up": Flow(), "down": Flow()}
-        self.passed = {"up": 0, "down": 0}
-        self.server = network.run(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = self.server.sockets[0].getsockname()[1]
+        self.server = None
 
-    # -- what a test does to it
+    async def listen(self):
+        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self.server.sockets[0].getsockname()[1]
+
+    # -- orders
+
+    def aim(self, host, port):
+        self.target = (host, port)
 
     def clog(self, *directions):
         """Nothing passes, nothing is lost, nobody is told; until heal()."""
-        self._do(lambda: [self.flows[d].open.clear() for d in directions or ("up", "down")])
+        for d in directions or ("up", "down"):
+            self.flows[d].open.clear()
 
     def delay(self, seconds, jitter=0.0):
-        def slow():
-            for flow in self.flows.values():
-                flow.delay_s, flow.jitter_s = seconds, jitter
-
-        self._do(slow)
+        for flow in self.flows.values():
+            flow.delay_s, flow.jitter_s = seconds, jitter
 
     def swallow(self, direction="down"):
         """What is sent that way is gone, and the connection seems to live."""
-
-        def begin():
-            self.flows[direction].is_swallowing = True
-
-        self._do(begin)
+        self.flows[direction].is_swallowing = True
 
     def cut(self):
         """Every connection is reset now; new ones are taken."""
-        self._do(lambda: [c.abort() for c in list(self.connections)])
+        for c in list(self.connections):
+            c.abort()
 
     def cut_after(self, n, direction="down"):
         """The next n bytes that way pass, then their connection is reset, once."""
-
-        def begin():
-            self.flows[direction].left = n
-
-        self._do(begin)
+        self.flows[direction].left = n
 
     def halve(self, side="client"):
         """One side of every connection is reset; the other knows nothing of it until heal()."""
-        self._do(lambda: [self._halve(c, side) for c in list(self.connections)])
+        for c in list(self.connections):
+            c.has_hole = True
+            c.abort(side)
 
     def refuse(self):
         """Connections are reset, new ones too."""
-
-        def begin():
-            self.is_refusing = True
-            for c in list(self.connections):
-                c.abort()
-
-        self._do(begin)
+        self.is_refusing = True
+        self.cut()
 
     def retarget(self, host, port):
         """What moves an address does this: old connections end, new ones go elsewhere."""
-        self.target = (host, port)
+        self.aim(host, port)
         self.cut()
 
     def heal(self):
-        def end():
-            self.is_refusing = False
-            for flow in self.flows.values():
-                flow.reset()
-            for c in list(self.connections):
-                if c.has_hole:
-                    c.abort()
+        self.is_refusing = False
+        for flow in self.flows.values():
+            flow.reset()
+        for c in list(self.connections):
+            if c.has_hole:
+                c.abort()
 
-        self._do(end)
-
-    # -- in the loop
-
-    def _do(self, call):
-        async def do():
-            return call()
-
-        return self.network.run(do())
-
-    def _halve(self, connection, side):
-        connection.has_hole = True
-        connection.abort(side)
+    # -- bytes
 
     async def _accept(self, reader, writer):
         if self.is_refusing or self.target is None:
@@ -161,7 +141,6 @@ class Link:
                 if flow.left is not None:
                     data, flow.left = data[: flow.left], flow.left - len(data)
                 writer.write(data)
-                self.passed[direction] += len(data)
                 await writer.drain()
                 if flow.left is not None and flow.left <= 0:
                     flow.left = None
@@ -176,44 +155,21 @@ class Link:
                 connection.abort()
 
 
-class Network:
-    """All links of a test; a context manager."""
-
-    def __init__(self):
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="network", daemon=True)
-        self.thread.start()
-        self.links = {}
-
-    def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
-
-    def link(self, name, target=None):
-        return self.links.setdefault(name, None) or self._make(name, target)
-
-    def _make(self, name, target):
-        self.links[name] = Link(self, name, target)
-        return self.links[name]
-
-    def heal(self):
-        for link in self.links.values():
-            link.heal()
-
-    def close(self):
-        for link in self.links.values():
-            link.refuse()
-            self.loop.call_soon_threadsafe(link.server.close)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+async def obey(links, name, act, args):
+    """The answer to one order."""
+    if act == "listen":
+        links[name] = Link(name)
+        return await links[name].listen()
+    return getattr(links[name], act)(*args)
 
 
-def swizzle(links, dice, pause_s):
-    """Clogs some links one after the other, and opens them in another order."""
-    some = dice.sample(links, dice.randint(1, len(links)))
-    for link in some:
-        link.clog()
-        time.sleep(dice.uniform(0, pause_s))
-    for link in dice.sample(some, len(some)):
-        link.heal()
-        time.sleep(dice.uniform(0, pause_s))
-    return [link.name for link in some]
+async def main():
+    links = {}
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    while line := await orders.readline():
+        print(json.dumps(await obey(links, *json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

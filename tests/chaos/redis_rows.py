@@ -245,7 +245,7 @@ def use(field, server, *names):
 def follow(field, replica, master):
     """replica follows through the link `replication`, and has all there is when this returns."""
     link = field.network.link("replication")
-    link.target = ("127.0.0.1", master.port)
+    link.aim("127.0.0.1", master.port)
     link.heal()
     replica.client.replicaof("127.0.0.1", link.port)
     wait_until(lambda: replica.client.info("replication").get("master_link_status") == "up", 60, "the replica follows", 0.1)
