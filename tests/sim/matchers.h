@@ -10,16 +10,12 @@
 void matchers_init(struct world *w);
 void matchers_fini(struct world *w);
 
-/* One step of what goes on by itself: records come, calls run, messages fly. */
+/* One step of what goes on by itself. */
 void matchers_go_on(struct world *w, int matcher);
-void matchers_call(struct world *w);
-void matchers_fly(struct world *w);
 
 /* Trouble. */
 void matchers_crash(struct world *w, int matcher);
 void matchers_cut_link(struct world *w, int matcher);
-/* What was on its way to the partition never comes there; all producers fail. */
-void matchers_lose_messages(struct world *w, const struct shard *s);
 void matchers_break_producer(struct world *w, int matcher);
 void matchers_regroup(struct world *w, int matcher);
 void matchers_switch_master(struct world *w, int matcher);

@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "tests/sim/flights.h"
 #include "tests/sim/guardians.h"
 #include "tests/sim/heal.h"
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
 #include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
+#include "tests/sim/wire.h"
 
 enum {
     SHRINK_RUNS = 6000,
@@ -165,7 +167,10 @@ static void restore(struct world *w, struct shard *s)
         }
     }
     tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
-    matchers_lose_messages(w, s);
+    flights_lose(w, s);
+    for (int i = 0; i < MATCHERS; i++) {
+        matchers_break_producer(w, i);
+    }
     redis_restore(w, s);
     if (chance(w, 50)) {
         guardians_stop(w, 0);
@@ -278,10 +283,10 @@ static void go(struct world *w)
     case 2:
     case 3:
     case 4:
-        matchers_call(w);
+        wire_go_on(w);
         break;
     case 5:
-        matchers_fly(w);
+        flights_go_on(w);
         break;
     case 6:
     case 7:
