@@ -93,8 +93,8 @@ $(DIFFERENTIAL): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/differential/*
 
 # The state machines themselves, with marks where a rule can be left out (common/mutant.h).
 SIM         := $(BUILD)/tests/sim
-SIM_SOURCES := $(wildcard tests/sim/*.c common/fold*.c matcher/part*.c) $(patsubst %,matcher/%.c,queue replay script) \
-               $(patsubst %,guardian/%.c,follow commit ledger ledger_sql)
+SIM_SOURCES := $(wildcard tests/sim/*.c common/fold*.c matcher/part*.c guardian/ledger*.c) \
+               $(patsubst %,matcher/%.c,queue replay script) $(patsubst %,guardian/%.c,follow commit)
 $(BUILD)/sim/%.o: %.c Makefile | $(SCRIPTS) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -DSECKILL_MUTANTS $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -1,5 +1,6 @@
 /*
- * ledger_impl.h - the inside of a ledger, shared by ledger.c and ledger_sql.c only.
+ * ledger_impl.h - the inside of a ledger, shared by ledger.c (what a batch takes),
+ * ledger_settle.c (what it makes of that) and ledger_sql.c (how that is written) only.
  */
 #ifndef GUARDIAN_LEDGER_IMPL_H
 #define GUARDIAN_LEDGER_IMPL_H
@@ -126,6 +127,13 @@ enum ledger_phase {
         type *at;                                                                                  \
         size_t n, room;                                                                            \
     }
+
+/* Makes room for one more at the end of an array and counts it. */
+#define LEDGER_GROW(array)                                                                         \
+    ((array).at = ledger_grow((array).at, (array).n, &(array).room, sizeof((array).at[0])),        \
+     &(array).at[(array).n++])
+
+void *ledger_grow(void *at, size_t n, size_t *room, size_t size);
 
 struct ledger {
     int partition;
