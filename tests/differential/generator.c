@@ -2,8 +2,6 @@
  * Every well-formed command is made with command_format(); the malformed ones are written by hand
  * or cut out of well-formed ones.  The last records are kept, to be sent again as they were.
  */
-#include "tests/differential/generator.h"
-
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,29 +11,7 @@
 #include "common/hex.h"
 #include "common/outcome.h"
 #include "common/xmalloc.h"
-
-enum {
-    NAMES_MAX = 512,
-    EARLIER_MAX = 64,
-    PLACED_MAX = 256,
-    RUSH_RECORDS = 12,
-    ITEM_RECORDS = 250, /* after that many records, one item more is on sale and one less */
-    KIND_COUNT = COMMAND_MALFORMED + 1,
-};
-
-/* Sizes of alphabets, and weights by command type. */
-struct plan {
-    int users, items, orders, payments, operations, holds;
-    int limit_max, total_max, qty_max;
-    int step_ms;      /* usual distance of two records */
-    int first_hold;   /* the shortest of usual_holds to be used */
-    int aims;         /* percent of records that are timed at a hold's end */
-    int jump_records; /* usual distance of two jumps far ahead */
-    int weights[KIND_COUNT];
-    int users_max; /* named by one archive */
-};
-
-static const int64_t usual_holds[] = {1, 7, 20, 50, 200, 1000, 604800000};
+#include "tests/differential/generator_impl.h"
 
 static const struct plan plans[THEME_COUNT] =
     {
@@ -151,121 +127,6 @@ static const struct plan plans[THEME_COUNT] =
                             .users_max = 2},
 };
 
-struct generator {
-    struct random random;
-    struct plan plan;
-    int partition, partitions;
-    int64_t next_offset, now, n_records;
-    bool has_genesis;
-    struct command_text users[NAMES_MAX], items[NAMES_MAX];
-    struct record earlier[EARLIER_MAX]; /* owned copies */
-    size_t n_earlier;
-    char named[COMMAND_VALUE_MAX];     /* an archive's users */
-    int rush;                          /* records to come at the same time, which pay and cancel */
-    struct command target;             /* names an order that has just lapsed */
-    struct command placed[PLACED_MAX]; /* the last orders sent, to pay, cancel and repeat */
-    size_t n_placed;
-};
-
-/* Names that a careless script would take for something else. */
-static const char *const odd_ids[] = {
-    "-",  "0",  "-1",  "1e5", "nan",    "P",       "{1}",     "a:b",    "x=y",
-    "..", "%s", "*",   "H",   "P-",     "a|b",     "user#1",  "[]",     "'quote'",
-    "1",  "00", "0x1", "inf", "due:10", "!$&()*+", "<tag/>?", "^_`{}~", "@",
-};
-
-static const char *const odd_items[] = {
-    "-", "0", "-1", "1e5", "nan", ".", "_", "A", "a", "phone", "1", "00", "inf", "P-1", "a.b_c-d",
-};
-
-static struct command_text text_of(const char *s)
-{
-    struct command_text text;
-    bool fits = command_set_text(&text, slice_str(s));
-
-    assert(fits);
-    return text;
-}
-
-/* A name of n that is different for every n: odd, usual or as long as may be. */
-static struct command_text name_of(const struct generator *g, const char *kind, int64_t n,
-                                   const char *const odd[], size_t n_odd)
-{
-    char s[IDS_MAX + 16],
-        suffix[8] = ""; /* room to spare, so that text_of() sees what is too long */
-    const bool is_item = odd == odd_items;
-
-    if (is_item && g->partitions > 1) {
-        (void)snprintf(suffix, sizeof(suffix), "@%d", g->partition);
-    }
-    if ((size_t)n < n_odd) {
-        (void)snprintf(s, sizeof(s), "%s%s", odd[n], suffix);
-    } else if (n % 7 == 3) {
-        (void)snprintf(s, sizeof(s), "%s%0*" PRId64 "%s", kind,
-                       (int)(IDS_MAX - strlen(kind) - strlen(suffix)), n, suffix);
-    } else {
-        (void)snprintf(s, sizeof(s), "%s%" PRId64 "%s", kind, n, suffix);
-    }
-    return text_of(s);
-}
-
-static struct command_text id_of(const struct generator *g, const char *kind, int64_t n)
-{
-    return name_of(g, kind, n, odd_ids, sizeof(odd_ids) / sizeof(odd_ids[0]));
-}
-
-static struct command_text item_of(const struct generator *g, int64_t n)
-{
-    return name_of(g, "item", n, odd_items, sizeof(odd_items) / sizeof(odd_items[0]));
-}
-
-/* Order number n is keyed when odd; one in fifty stands in another partition. */
-static void set_order(struct generator *g, struct command *cmd)
-{
-    const int64_t n = random_below(&g->random, g->plan.orders);
-    int partition = g->partition;
-
-    if (g->partitions > 1 && random_chance(&g->random, 2)) {
-        partition = (partition + 1) % g->partitions;
-    }
-    (void)snprintf(cmd->order_id, sizeof(cmd->order_id),
-                   "%08" PRIx32 "-0000-%c%03x-%c000-0000%08" PRIx32, (uint32_t)n * 2654435761u,
-                   n % 2 == 1 ? '8' : '7', (unsigned)partition & 0xfff, "89ab"[n % 4], (uint32_t)n);
-    cmd->keyed = n % 2 == 1;
-}
-
-/* Names one of the last orders and its user, mostly; else a random one. */
-static void set_placed(struct generator *g, struct command *cmd)
-{
-    const size_t n = g->n_placed < PLACED_MAX ? g->n_placed : PLACED_MAX;
-
-    set_order(g, cmd);
-    if (g->rush == RUSH_RECORDS - 1 || g->rush == RUSH_RECORDS - 3) {
-        memcpy(cmd->order_id, g->target.order_id, sizeof(cmd->order_id));
-        cmd->user_id = g->target.user_id;
-    } else if (n > 0 && random_chance(&g->random, 75)) {
-        const struct command *placed = &g->placed[random_below(&g->random, (int64_t)n)];
-
-        memcpy(cmd->order_id, placed->order_id, sizeof(cmd->order_id));
-        if (!random_chance(&g->random, 8)) {
-            cmd->user_id = placed->user_id;
-        }
-    }
-}
-
-/* One of the items on sale now: closed for ever, they make room for others in time. */
-static size_t item_now(struct generator *g)
-{
-    const int64_t first = (g->n_records / ITEM_RECORDS) % (NAMES_MAX - g->plan.items - 1);
-
-    return (size_t)(first + random_below(&g->random, g->plan.items + random_chance(&g->random, 5)));
-}
-
-static struct command_text pick(struct generator *g, const struct command_text *names, int n)
-{
-    return names[random_below(&g->random, n)];
-}
-
 /* Finds what is worth aiming at. */
 struct aim {
     struct random *random;
@@ -324,13 +185,13 @@ static void move_time(struct generator *g, const struct fold *fold)
     if (random_below(r, g->plan.jump_records) == 0) {
         aim.depth = random_below(r, 140);
         fold_each_hold(fold, aim_at_hold, &aim);
-        g->rush = aim.chosen >= 0 ? RUSH_RECORDS : 0;
+        g->rush = aim.chosen >= 0 ? GENERATOR_RUSH_RECORDS : 0;
     } else if (dice < g->plan.aims) {
         aim.depth = random_below(r, 4);
         fold_each_hold(fold, aim_at_hold, &aim);
     } else if (dice < g->plan.aims + g->plan.aims) {
         fold_each(fold, FOLD_ITEMS, aim_at_window, &aim);
-        g->rush = aim.chosen >= 0 ? RUSH_RECORDS / 2 : 0;
+        g->rush = aim.chosen >= 0 ? GENERATOR_RUSH_RECORDS / 2 : 0;
     } else if (dice < g->plan.aims + g->plan.aims + 3) {
         next = g->now - random_below(r, 30);
     }
@@ -340,123 +201,13 @@ static void move_time(struct generator *g, const struct fold *fold)
     g->now = next < 0 ? 0 : next;
 }
 
-/* A time near log time, or around a bound of it. */
-static int64_t time_near(struct generator *g, const struct fold_log *log, int64_t spread)
-{
-    const int64_t time = log->log_time + random_between(&g->random, -2, spread);
-
-    return time < 0 ? 0 : time;
-}
-
-static int64_t hold_of(struct generator *g)
-{
-    const int64_t n = g->plan.first_hold + random_below(&g->random, g->plan.holds);
-
-    return n < (int64_t)(sizeof(usual_holds) / sizeof(usual_holds[0])) ? usual_holds[n]
-                                                                       : 10 + n * 3;
-}
-
-static bool is_on_sale(const struct fold *fold, const struct command *cmd)
-{
-    struct buf value;
-    bool known;
-
-    buf_init(&value, FOLD_VALUE_MAX);
-    known = fold_item(fold, command_text(&cmd->item_id), &value);
-    buf_fini(&value);
-    return known;
-}
-
-/* The item as it is, or all zero. */
-static struct item_entry item_before(const struct fold *fold, const struct command *cmd)
-{
-    struct item_entry item = {0};
-    struct buf value;
-
-    buf_init(&value, FOLD_VALUE_MAX);
-    if (fold_item(fold, command_text(&cmd->item_id), &value) &&
-        !item_entry_parse(buf_slice(&value), &item)) {
-        item.held = 0;
-    }
-    buf_fini(&value);
-    return item;
-}
-
-static void fill_window(struct generator *g, const struct fold_log *log, int64_t opens_before,
-                        struct command *cmd)
-{
-    struct random *r = &g->random;
-
-    if (random_chance(r, 12)) {
-        cmd->opens_at = random_chance(r, 60) ? 0 : time_near(g, log, 40);
-    }
-    if (random_chance(r, 16)) {
-        cmd->closes_at = random_chance(r, 60) ? 0 : time_near(g, log, 300);
-    } else if (random_chance(r, 4)) {
-        const int64_t opens_at = cmd->opens_at >= 0 ? cmd->opens_at : opens_before;
-
-        cmd->closes_at = opens_at + random_below(r, 2);
-    }
-}
-
-static void fill_terms(struct generator *g, const struct fold *fold, const struct fold_log *log,
-                       struct command *cmd)
-{
-    struct random *r = &g->random;
-    const bool is_open = cmd->action == COMMAND_OPEN;
-    const struct item_entry before = item_before(fold, cmd);
-
-    if (random_chance(r, is_open ? 97 : 40)) {
-        cmd->total = random_below(r, g->plan.total_max + 1);
-        if (random_chance(r, g->plan.total_max > 1000 ? 5 : 30)) {
-            const int64_t around = before.held + before.sold + random_between(r, -1, 2);
-
-            cmd->total = around < 0 ? 0 : around;
-        } else if (random_chance(r, 3)) {
-            cmd->total = COMMAND_TOTAL_MAX - random_below(r, 3);
-        }
-    }
-    if (random_chance(r, is_open ? 97 : 30)) {
-        cmd->limit = random_between(r, 1, g->plan.limit_max);
-    }
-    if (random_chance(r, is_open ? 97 : 30)) {
-        cmd->hold_ms = hold_of(g);
-    }
-    fill_window(g, log, before.opens_at, cmd);
-    if (random_chance(r, 30)) {
-        cmd->price = random_chance(r, 20) ? COMMAND_PRICE_MAX : random_below(r, 1000);
-    }
-}
-
-static void clear_terms(struct command *cmd)
-{
-    cmd->total = cmd->limit = cmd->hold_ms = -1;
-    cmd->opens_at = cmd->closes_at = cmd->price = -1;
-}
-
-static enum command_action action_of(struct generator *g)
-{
-    const int64_t dice = random_below(&g->random, 100);
-
-    if (dice < 40) {
-        return COMMAND_OPEN;
-    }
-    if (dice < 70) {
-        return COMMAND_CHANGE;
-    }
-    if (dice < 79) {
-        return COMMAND_PAUSE;
-    }
-    return dice < 93 ? COMMAND_RESUME : COMMAND_CLOSE;
-}
-
 static enum command_type type_of(struct generator *g)
 {
     int sum = 0;
     int64_t dice;
     int type = 0;
 
-    for (int i = 0; i < KIND_COUNT; i++) {
+    for (int i = 0; i < GENERATOR_KINDS; i++) {
         sum += g->plan.weights[i];
     }
     dice = random_below(&g->random, sum);
@@ -464,106 +215,6 @@ static enum command_type type_of(struct generator *g)
         dice -= g->plan.weights[type++];
     }
     return (enum command_type)type;
-}
-
-/* Finds an item that is closed, at random. */
-struct closed {
-    struct random *random;
-    int64_t seen;
-    struct command_text *item_id;
-};
-
-static bool find_closed(struct slice field, struct slice value, void *arg)
-{
-    struct closed *closed = arg;
-    struct item_entry item;
-
-    if (item_entry_parse(value, &item) && (item.state == 'c' || item.state == 'a') &&
-        random_below(closed->random, ++closed->seen) == 0) {
-        const bool fits = command_set_text(closed->item_id, field);
-
-        assert(fits);
-    }
-    return true;
-}
-
-/* Mostly of a closed item; some users, or none. */
-static void fill_archive(struct generator *g, const struct fold *fold, struct command *cmd)
-{
-    struct random *r = &g->random;
-    struct closed closed = {.random = r, .item_id = &cmd->item_id};
-    const int64_t n = random_chance(r, 20) ? 0 : random_between(r, 1, g->plan.users_max);
-    struct buf named;
-
-    cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
-    if (random_chance(r, 90)) {
-        fold_each(fold, FOLD_ITEMS, find_closed, &closed);
-    }
-    buf_init_fixed(&named, g->named, 3600); /* what is too much for a record is not named */
-    for (int64_t i = 0; i < n; i++) {
-        const struct command_text user = pick(g, g->users, g->plan.users + random_chance(r, 3));
-
-        if (named.len + user.len + 1 < 3600) {
-            buf_puts(&named, i > 0 ? "," : "");
-            buf_put_slice(&named, command_text(&user));
-            cmd->users = buf_slice(&named);
-        }
-    }
-}
-
-/* One well-formed command; an order, pay or cancel often names an order that there is. */
-static void fill_command(struct generator *g, const struct fold *fold, struct command *cmd)
-{
-    struct random *r = &g->random;
-    struct fold_log log;
-
-    fold_log(fold, &log);
-    cmd->item_id = g->items[item_now(g)];
-    cmd->user_id = pick(g, g->users, g->plan.users + random_chance(r, 3));
-    clear_terms(cmd);
-    cmd->action = action_of(g);
-    if (cmd->type == COMMAND_ORDER && random_chance(r, 60) && !is_on_sale(fold, cmd)) {
-        cmd->type = COMMAND_SALE;
-        cmd->action = COMMAND_OPEN;
-    }
-    switch (cmd->type) {
-    case COMMAND_SALE:
-        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
-        if (cmd->action == COMMAND_OPEN || cmd->action == COMMAND_CHANGE) {
-            fill_terms(g, fold, &log, cmd);
-        }
-        break;
-    case COMMAND_RESTOCK:
-        cmd->other_id = id_of(g, "op", random_below(r, g->plan.operations));
-        cmd->qty = random_chance(r, 5) ? COMMAND_TOTAL_MAX : random_between(r, 1, 5);
-        break;
-    case COMMAND_ARCHIVE:
-        fill_archive(g, fold, cmd);
-        break;
-    case COMMAND_ORDER:
-        set_order(g, cmd);
-        cmd->qty = random_chance(r, 2) ? COMMAND_QTY_MAX : random_between(r, 1, g->plan.qty_max);
-        cmd->not_after = random_chance(r, 4) ? time_near(g, &log, 2) : g->now + 1000000;
-        g->placed[g->n_placed++ % PLACED_MAX] = *cmd;
-        break;
-    case COMMAND_PAY:
-        set_placed(g, cmd);
-        cmd->other_id = id_of(g, "pay", random_below(r, g->plan.payments));
-        if (random_chance(r, 4)) {
-            cmd->user_id = (struct command_text){.len = 0};
-        }
-        break;
-    case COMMAND_CANCEL:
-        set_placed(g, cmd);
-        break;
-    case COMMAND_GENESIS:
-        cmd->other_id = text_of("00112233445566778899aabbccddeeff");
-        cmd->partitions = g->partitions;
-        cmd->rules = random_between(r, 1, COMMAND_RULES + 1);
-        break;
-    default:
-        break;
-    }
 }
 
 static void set_raw(struct generator *g, struct record *rec, struct slice key, struct slice value)
@@ -629,7 +280,7 @@ static void set_malformed(struct generator *g, const struct fold *fold, struct r
         char value[COMMAND_VALUE_MAX];
         size_t len;
 
-        fill_command(g, fold, &cmd);
+        generator_fill(g, fold, &cmd);
         len = command_format(&cmd, value, sizeof(value));
         if (dice < 80) {
             len = (size_t)random_below(r, (int64_t)len);
@@ -649,13 +300,13 @@ static void set_genesis(struct generator *g, struct record *rec)
     char log_id[IDS_LOG_LEN + 1];
 
     hex_encode(words, sizeof(words), log_id);
-    cmd.other_id = text_of(log_id);
+    cmd.other_id = generator_text(log_id);
     set_command(g, rec, &cmd);
 }
 
 static void keep(struct generator *g, const struct record *rec)
 {
-    struct record *slot = &g->earlier[g->n_earlier++ % EARLIER_MAX];
+    struct record *slot = &g->earlier[g->n_earlier++ % GENERATOR_EARLIER_MAX];
 
     record_free(slot);
     *slot = *rec;
@@ -680,9 +331,9 @@ struct generator *generator_create(uint64_t seed, enum theme theme)
     g->partition = (int)random_below(r, g->partitions);
     g->now = times[random_below(r, 4)];
     g->next_offset = offsets[random_below(r, 3)];
-    for (int i = 0; i < NAMES_MAX; i++) {
-        g->users[i] = id_of(g, "user", first_user + i);
-        g->items[i] = item_of(g, first_item + i);
+    for (int i = 0; i < GENERATOR_NAMES_MAX; i++) {
+        g->users[i] = generator_id(g, "user", first_user + i);
+        g->items[i] = generator_item(g, first_item + i);
     }
     return g;
 }
@@ -692,7 +343,7 @@ void generator_destroy(struct generator *g)
     if (g == NULL) {
         return;
     }
-    for (size_t i = 0; i < EARLIER_MAX; i++) {
+    for (size_t i = 0; i < GENERATOR_EARLIER_MAX; i++) {
         record_free(&g->earlier[i]);
     }
     free(g);
@@ -720,7 +371,8 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
     move_time(g, fold);
     g->n_records++;
     if (g->n_earlier > 0 && random_chance(&g->random, 6)) {
-        const size_t n = g->n_earlier < EARLIER_MAX ? g->n_earlier : EARLIER_MAX;
+        const size_t n =
+            g->n_earlier < GENERATOR_EARLIER_MAX ? g->n_earlier : GENERATOR_EARLIER_MAX;
         const struct record *old = &g->earlier[random_below(&g->random, (int64_t)n)];
 
         set_raw(g, rec, old->raw.key, old->raw.value);
@@ -729,7 +381,7 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
     cmd.type = type_of(g);
     if (g->rush > 0) {
         g->rush--;
-        if (g->rush == RUSH_RECORDS - 1 || random_chance(&g->random, 60)) {
+        if (g->rush == GENERATOR_RUSH_RECORDS - 1 || random_chance(&g->random, 60)) {
             cmd.type = random_chance(&g->random, 50) ? COMMAND_PAY : COMMAND_CANCEL;
         } else if (random_chance(&g->random, 30)) {
             cmd.type = COMMAND_ARCHIVE; /* of what has just lapsed, perhaps */
@@ -738,7 +390,7 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
     if (cmd.type == COMMAND_MALFORMED) {
         set_malformed(g, fold, rec);
     } else {
-        fill_command(g, fold, &cmd);
+        generator_fill(g, fold, &cmd);
         set_command(g, rec, &cmd);
     }
     keep(g, rec);
@@ -746,7 +398,7 @@ void generator_next(struct generator *g, const struct fold *fold, struct record 
 
 void generator_mark(struct generator *g, struct record *rec)
 {
-    const struct command cmd = {.type = COMMAND_MARK, .other_id = text_of("run-1")};
+    const struct command cmd = {.type = COMMAND_MARK, .other_id = generator_text("run-1")};
 
     set_command(g, rec, &cmd);
     rec->kind = RECORD_MARK;
@@ -766,9 +418,9 @@ void generator_open(struct generator *g, int n, struct record *rec)
 {
     struct command cmd = {.type = COMMAND_SALE, .action = COMMAND_OPEN};
 
-    clear_terms(&cmd);
-    cmd.item_id = item_of(g, n);
-    cmd.other_id = id_of(g, "wide", n);
+    generator_clear_terms(&cmd);
+    cmd.item_id = generator_item(g, n);
+    cmd.other_id = generator_id(g, "wide", n);
     cmd.total = n;
     cmd.limit = 1 + n % COMMAND_LIMIT_MAX;
     cmd.hold_ms = 1000 + (n < WIDE_HOLDS ? n : 0);
@@ -780,7 +432,7 @@ enum { MANY_ITEM = 900000, MANY_HOLD_MS = 50 };
 /* The n-th user's order there. */
 static void name_many(const struct generator *g, int n, struct command *cmd)
 {
-    cmd->user_id = id_of(g, "many", MANY_ITEM + n);
+    cmd->user_id = generator_id(g, "many", MANY_ITEM + n);
     (void)snprintf(cmd->order_id, sizeof(cmd->order_id), "%08x-0000-8%03x-8000-00000000aaaa",
                    (unsigned)n, (unsigned)g->partition & 0xfff);
     cmd->keyed = true;
@@ -793,15 +445,15 @@ void generator_many(struct generator *g, int n, struct record *rec)
     if (n == 0) {
         cmd.type = COMMAND_SALE;
         cmd.action = COMMAND_OPEN;
-        clear_terms(&cmd);
-        cmd.other_id = text_of("open-many");
+        generator_clear_terms(&cmd);
+        cmd.other_id = generator_text("open-many");
         cmd.total = COMMAND_TOTAL_MAX;
         cmd.limit = 1;
         cmd.hold_ms = MANY_HOLD_MS;
     } else {
         name_many(g, n, &cmd);
     }
-    cmd.item_id = item_of(g, MANY_ITEM);
+    cmd.item_id = generator_item(g, MANY_ITEM);
     set_command(g, rec, &cmd);
 }
 
@@ -811,7 +463,7 @@ void generator_late(struct generator *g, enum command_type type, int n, struct r
 
     if (type != COMMAND_TICK) {
         name_many(g, n, &cmd);
-        cmd.other_id = text_of("pay-many");
+        cmd.other_id = generator_text("pay-many");
     }
     g->now += MANY_HOLD_MS;
     set_command(g, rec, &cmd);
@@ -819,21 +471,21 @@ void generator_late(struct generator *g, enum command_type type, int n, struct r
 
 void generator_forget(struct generator *g, int n, struct record *rec)
 {
-    struct command cmd = {.type = COMMAND_ARCHIVE, .item_id = item_of(g, MANY_ITEM)};
+    struct command cmd = {.type = COMMAND_ARCHIVE, .item_id = generator_item(g, MANY_ITEM)};
     char op_id[32];
     struct buf named;
 
     (void)snprintf(op_id, sizeof(op_id), "forget-many-%d", n);
-    cmd.other_id = text_of(op_id);
+    cmd.other_id = generator_text(op_id);
     if (n == 0) {
         cmd.type = COMMAND_SALE;
         cmd.action = COMMAND_CLOSE;
-        clear_terms(&cmd);
+        generator_clear_terms(&cmd);
     } else {
         buf_init_fixed(&named, g->named, sizeof(g->named));
         for (int i = 0; i < COMMAND_USERS_MAX; i++) {
             const struct command_text user =
-                id_of(g, "many", MANY_ITEM + n - COMMAND_USERS_MAX + 1 + i);
+                generator_id(g, "many", MANY_ITEM + n - COMMAND_USERS_MAX + 1 + i);
 
             buf_puts(&named, i > 0 ? "," : "");
             buf_put_slice(&named, command_text(&user));
