@@ -4,10 +4,8 @@
  *   WAITING --timer--> RESOLVING --> PROVING --all answers good--> UP
  *      ^___________________________|______________________________|   lost, too slow, unfit
  *
- * PROVING sends AUTH, ROLE, INFO and SCRIPT LOAD at once, before hiredis has connected: it queues
- * them itself, which avoids its trap of calling it from its connect callback.  Each answer is
- * judged in turn; the last good one makes the connection UP.  One of them is asked again every second:
- * maxmemory-policy is a setting that may be switched at any time.
+ * PROVING sends its questions (redis_prove.c) at once, before hiredis has connected: it queues them
+ * itself, which avoids its trap of calling it from its connect callback.
  *
  * Traps of hiredis 0.14.1 that shape this file: a context that fails to connect frees itself and
  * calls only the connect callback; one that is freed answers NULL to every pending command first,
@@ -20,20 +18,15 @@
  *
  * Commands are formatted once and kept until answered: that is what NOSCRIPT sends again.
  */
-#include "common/redis.h"
-
 #include <arpa/inet.h>
 #include <event2/dns.h>
-#include <event2/util.h>
-#include <hiredis/async.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#include "common/backoff.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/redis_impl.h"
 #include "common/xmalloc.h"
 
 /* The adapter is a header with static functions that do not meet our warnings. */
@@ -49,13 +42,6 @@ enum {
     WATCH_S = 1,
 };
 
-enum state {
-    STATE_WAITING,
-    STATE_RESOLVING,
-    STATE_PROVING,
-    STATE_UP,
-};
-
 /* A command on its way; in `commands` from being sent until answered. */
 struct command_sent {
     TAILQ_ENTRY(command_sent) link;
@@ -67,27 +53,6 @@ struct command_sent {
     int64_t sent_ms;
     bool is_script;
     bool is_resent;
-};
-
-struct redis {
-    struct event_base *base; /* borrowed */
-    struct redis_settings settings;
-    redisAsyncContext *context; /* NULL while WAITING and RESOLVING */
-    enum state state;
-    bool is_doomed; /* the context is to be freed by the next turn of the loop */
-    bool is_ending;
-    size_t proofs_left; /* answers that PROVING still needs */
-    struct event *timer;
-    struct event *watch; /* every WATCH_S */
-    struct backoff backoff;
-    int64_t answered_ms; /* when the last answer came, or the attempt began */
-    char why[128];       /* why it went or will go down */
-
-    struct evdns_base *dns; /* made when a name needs it */
-    struct evdns_getaddrinfo_request *lookup;
-
-    TAILQ_HEAD(, command_sent) commands;
-    size_t pending; /* whose answer somebody waits for */
 };
 
 static void attempt(struct redis *r);
@@ -114,16 +79,6 @@ enum redis_result redis_classify(struct slice error)
     return REDIS_FAILED;
 }
 
-static struct slice text_of(const redisReply *reply)
-{
-    return (struct slice){reply->str, reply->str == NULL ? 0 : reply->len};
-}
-
-static bool is_error(const redisReply *reply, const char *prefix)
-{
-    return reply->type == REDIS_REPLY_ERROR && slice_starts(text_of(reply), slice_str(prefix));
-}
-
 /* ---- the timer: the next attempt, or the watch over the oldest command ---- */
 
 static void arm(struct redis *r, int64_t ms)
@@ -144,9 +99,9 @@ static void note_why(struct redis *r, const char *why)
 /* Leaves UP or PROVING for WAITING; the context is gone, or is freed by the caller right after. */
 static void go_down(struct redis *r)
 {
-    const bool was_up = r->state == STATE_UP;
+    const bool was_up = r->state == REDIS_STATE_UP;
 
-    r->state = STATE_WAITING;
+    r->state = REDIS_STATE_WAITING;
     r->is_doomed = false;
     if (r->is_ending) {
         return;
@@ -174,8 +129,7 @@ static void drop(struct redis *r, const char *why)
     redisAsyncFree(context);
 }
 
-/* From anywhere: frees the context in a turn of its own. */
-static void doom(struct redis *r, const char *why)
+void redis_doom(struct redis *r, const char *why)
 {
     note_why(r, why);
     if (r->context != NULL && !r->is_doomed) {
@@ -206,13 +160,13 @@ static void on_timer(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, voi
         return;
     }
     switch (r->state) {
-    case STATE_WAITING:
+    case REDIS_STATE_WAITING:
         attempt(r);
         return;
-    case STATE_RESOLVING:
+    case REDIS_STATE_RESOLVING:
         return;
-    case STATE_PROVING:
-    case STATE_UP:
+    case REDIS_STATE_PROVING:
+    case REDIS_STATE_UP:
         wait_ms = oldest_wait_ms(r, clock_mono_ms());
         if (wait_ms >= r->settings.timeout_ms) {
             drop(r, "no reply in time");
@@ -268,17 +222,15 @@ static struct command_sent *make_command(struct redis *r, const struct slice *wo
     return c;
 }
 
-static bool load_scripts(struct redis *r);
-
 /* Returns true when the command is on its way once more. */
 static bool resend(struct redis *r, struct command_sent *c)
 {
-    if (c->is_resent || r->state != STATE_UP || r->is_doomed) {
+    if (c->is_resent || r->state != REDIS_STATE_UP || r->is_doomed) {
         return false;
     }
     c->is_resent = true;
     log_limited(LOG_LEVEL_INFO, "redis.scripts_forgotten", LOG_STR("host", r->settings.host));
-    return load_scripts(r) && transmit(r, c);
+    return redis_load_scripts(r) && transmit(r, c);
 }
 
 static void on_reply(redisAsyncContext *context ATTR_UNUSED, void *raw, void *arg)
@@ -292,19 +244,19 @@ static void on_reply(redisAsyncContext *context ATTR_UNUSED, void *raw, void *ar
     if (reply == NULL) {
         /* hiredis is taking the connection down and calls this for all that is under way. */
         result = REDIS_UNKNOWN;
-        if (r->state == STATE_UP) {
+        if (r->state == REDIS_STATE_UP) {
             r->is_doomed = true;
         }
     } else {
         r->answered_ms = clock_mono_ms();
-        if (c->is_script && is_error(reply, "NOSCRIPT") && resend(r, c)) {
+        if (c->is_script && redis_is_error(reply, "NOSCRIPT") && resend(r, c)) {
             return;
         }
         if (reply->type == REDIS_REPLY_ERROR) {
-            result = redis_classify(text_of(reply));
+            result = redis_classify(redis_text(reply));
         }
-        if (is_error(reply, "READONLY")) {
-            doom(r, "no longer a master");
+        if (redis_is_error(reply, "READONLY")) {
+            redis_doom(r, "no longer a master");
         }
     }
     if (c->done != NULL) {
@@ -333,9 +285,27 @@ static bool submit(struct redis *r, struct command_sent *c, redis_done_fn *done,
     return true;
 }
 
+bool redis_send_own(struct redis *r, const struct slice *words, size_t n, redis_done_fn *done)
+{
+    struct command_sent *c = make_command(r, words, n);
+
+    if (c == NULL) {
+        return false;
+    }
+    c->done = done;
+    c->arg = r;
+    r->pending++; /* on_reply() takes it off again */
+    if (!transmit(r, c)) {
+        r->pending--;
+        free_command(c);
+        return false;
+    }
+    return true;
+}
+
 bool redis_is_up(const struct redis *r)
 {
-    return r->state == STATE_UP && !r->is_doomed;
+    return r->state == REDIS_STATE_UP && !r->is_doomed;
 }
 
 size_t redis_pending(const struct redis *r)
@@ -377,194 +347,6 @@ bool redis_eval(struct redis *r, const struct redis_call *call, redis_done_fn *d
     return submit(r, c, done, arg, err);
 }
 
-/* ---- proving ---- */
-
-static void tell_unfit(struct redis *r, enum redis_unfit what, const char *why)
-{
-    log_limited(LOG_LEVEL_ERROR, "redis.unfit", LOG_STR("host", r->settings.host),
-                LOG_INT("port", r->settings.port), LOG_STR("error", why));
-    if (r->settings.unfit != NULL) {
-        r->settings.unfit(what, why, r->settings.arg);
-    }
-}
-
-/* Takes one proof off; returns false when the connection is lost or already given up. */
-static bool proof_counts(struct redis *r, enum redis_result result)
-{
-    return result != REDIS_UNKNOWN && r->context != NULL && !r->is_doomed && !r->is_ending;
-}
-
-static void proof_made(struct redis *r)
-{
-    if (r->proofs_left == 0 || --r->proofs_left > 0 || r->state != STATE_PROVING) {
-        return;
-    }
-    r->state = STATE_UP;
-    r->why[0] = '\0';
-    backoff_reset(&r->backoff);
-    log_info("redis.up", LOG_STR("host", r->settings.host), LOG_INT("port", r->settings.port));
-    r->settings.up(r->settings.arg);
-}
-
-static void on_auth(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
-    }
-    if (reply->type == REDIS_REPLY_ERROR && !is_error(reply, "LOADING")) {
-        tell_unfit(r, REDIS_REFUSES, reply->str);
-        doom(r, reply->str);
-        return;
-    }
-    proof_made(r);
-}
-
-static void on_role(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 ||
-        reply->element[0]->type != REDIS_REPLY_STRING) {
-        doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str : "ROLE was not understood");
-        return;
-    }
-    if (!slice_eq(text_of(reply->element[0]), SLICE_LIT("master"))) {
-        doom(r, "not a master");
-        return;
-    }
-    proof_made(r);
-}
-
-/* True when INFO's answer says that nothing is ever evicted. */
-static bool forgets_nothing(struct redis *r, const redisReply *reply)
-{
-    if (strstr(reply->str, "\nmaxmemory_policy:noeviction\r") != NULL) {
-        return true;
-    }
-    tell_unfit(r, REDIS_EVICTS,
-               "maxmemory-policy is not noeviction: it would forget stock and orders");
-    doom(r, "maxmemory-policy is not noeviction");
-    return false;
-}
-
-static void on_watched(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (proof_counts(r, result) && reply->type == REDIS_REPLY_STRING) {
-        (void)forgets_nothing(r, reply); /* it is doomed then */
-    }
-}
-
-static void on_info(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_STRING) {
-        doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str : "INFO was not understood");
-        return;
-    }
-    if (strstr(reply->str, "\nloading:0\r") == NULL) {
-        doom(r, "still loading");
-        return;
-    }
-    if (forgets_nothing(r, reply)) {
-        proof_made(r);
-    }
-}
-
-static bool is_our_script(const struct redis *r, const redisReply *reply)
-{
-    for (size_t i = 0; i < r->settings.n_scripts; i++) {
-        if (slice_eq(text_of(reply), slice_str(r->settings.scripts[i].sha1))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void on_script(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_STRING) {
-        doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str : "SCRIPT LOAD was not understood");
-        return;
-    }
-    if (!is_our_script(r, reply)) {
-        tell_unfit(r, REDIS_ALTERS, "SCRIPT LOAD answered another digest than ours");
-        doom(r, "wrong digest of a script");
-        return;
-    }
-    proof_made(r);
-}
-
-/* Sends a command of ours; its answer does not count among the owner's. */
-static bool prove(struct redis *r, const struct slice *words, size_t n, redis_done_fn *done)
-{
-    struct command_sent *c = make_command(r, words, n);
-
-    if (c == NULL) {
-        return false;
-    }
-    c->done = done;
-    c->arg = r;
-    r->pending++; /* on_reply() takes it off again */
-    if (!transmit(r, c)) {
-        r->pending--;
-        free_command(c);
-        return false;
-    }
-    return true;
-}
-
-static void on_watch(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *arg)
-{
-    static const struct slice words[] = {{"INFO", 4}, {"memory", 6}};
-    struct redis *r = arg;
-
-    if (redis_is_up(r)) {
-        (void)prove(r, words, 2, on_watched); /* if it is going down, it is asked again when up */
-    }
-}
-
-static bool load_scripts(struct redis *r)
-{
-    for (size_t i = 0; i < r->settings.n_scripts; i++) {
-        const struct redis_script *script = &r->settings.scripts[i];
-        const struct slice words[] = {
-            SLICE_LIT("SCRIPT"), SLICE_LIT("LOAD"), {(const char *)script->text, script->len}};
-
-        if (!prove(r, words, 3, on_script)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool send_proofs(struct redis *r)
-{
-    const struct slice auth[] = {SLICE_LIT("AUTH"), slice_str(r->settings.password)};
-    const struct slice role[] = {SLICE_LIT("ROLE")};
-    const struct slice info[] = {SLICE_LIT("INFO")};
-    const bool has_password = r->settings.password != NULL && r->settings.password[0] != '\0';
-
-    r->proofs_left = 2 + r->settings.n_scripts + (has_password ? 1 : 0);
-    return (!has_password || prove(r, auth, 2, on_auth)) && prove(r, role, 1, on_role) &&
-           prove(r, info, 1, on_info) && load_scripts(r);
-}
-
 /* ---- connecting ---- */
 
 static void on_connect(const redisAsyncContext *context, int status)
@@ -597,7 +379,7 @@ static void connect_to(struct redis *r, const char *address)
     redisAsyncContext *context = address[0] == '/' ? redisAsyncConnectUnix(address)
                                                    : redisAsyncConnect(address, r->settings.port);
 
-    r->state = STATE_PROVING;
+    r->state = REDIS_STATE_PROVING;
     r->answered_ms = clock_mono_ms();
     if (context == NULL || context->err != 0) {
         note_why(r, context == NULL ? "out of memory" : context->errstr);
@@ -611,7 +393,8 @@ static void connect_to(struct redis *r, const char *address)
     r->context = context;
     if (redisLibeventAttach(context, r->base) != REDIS_OK ||
         redisAsyncSetConnectCallback(context, on_connect) != REDIS_OK ||
-        redisAsyncSetDisconnectCallback(context, on_disconnect) != REDIS_OK || !send_proofs(r)) {
+        redisAsyncSetDisconnectCallback(context, on_disconnect) != REDIS_OK ||
+        !redis_send_proofs(r)) {
         drop(r, "cannot set up the connection");
     }
 }
@@ -666,7 +449,7 @@ static void attempt(struct redis *r)
         connect_to(r, r->settings.host);
         return;
     }
-    r->state = STATE_RESOLVING;
+    r->state = REDIS_STATE_RESOLVING;
     if (r->dns == NULL) {
         r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
                                              EVDNS_BASE_DISABLE_WHEN_INACTIVE);
@@ -698,7 +481,7 @@ struct redis *redis_create(struct event_base *base, const struct redis_settings 
     r->backoff = BACKOFF_INIT(ATTEMPT_MIN_MS, ATTEMPT_MAX_MS);
     TAILQ_INIT(&r->commands);
     r->timer = evtimer_new(base, on_timer, r);
-    r->watch = event_new(base, -1, EV_PERSIST, on_watch, r);
+    r->watch = event_new(base, -1, EV_PERSIST, redis_watch, r);
     if (r->timer == NULL || r->watch == NULL || event_add(r->watch, &every) != 0) {
         redis_destroy(r);
         (void)err_set(err, ERR_FATAL, "redis: no timer");
@@ -732,5 +515,5 @@ void redis_destroy(struct redis *r)
 
 void redis_reconnect(struct redis *r, const char *why)
 {
-    doom(r, why);
+    redis_doom(r, why);
 }
