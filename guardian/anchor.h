@@ -1,9 +1,9 @@
 /*
  * anchor.h - whether the log is the one that MySQL was made from, at MySQL's position.
  *
- * Reads the record at the position, whose hash MySQL does not have, and proves as far as it can that
- * it leads to MySQL's chain: from the chain that the outcome before it carries or, when that is no
- * longer in the outcomes topic, by remaking the chain from the log's genesis.
+ * Reads the record at the position, and proves as far as it can that it is the one which MySQL has: its
+ * hash is in the outcome that led to MySQL's chain or, when that is no longer in the outcomes topic,
+ * the log leads to MySQL's chain from its genesis on.
  *
  * Blocks.
  */
@@ -21,7 +21,7 @@
 struct anchor {
     int64_t begin, end; /* the log is [begin, end) */
     uint64_t hash;      /* of the record at the position */
-    bool is_proven;     /* it leads to MySQL's chain; false: both heads are gone */
+    bool is_proven;     /* it is; false: neither the outcome nor the genesis is there */
 };
 
 /*

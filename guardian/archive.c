@@ -1,8 +1,7 @@
 /*
  * Whoever reads the log again starts at a record that it has already applied: MySQL's position, the
  * record at Redis's watermark, the first record of the oldest batch of the outbox.  The earliest of
- * these stays.  Of the outcomes some before MySQL's position stay, too, because the chain before
- * the position is proven from them.
+ * these stays, and of the outcomes that of MySQL's position.
  */
 #include "guardian/archive.h"
 
@@ -15,10 +14,6 @@
 #include "guardian/anchor.h"
 #include "guardian/commit.h"
 #include "guardian/peek.h"
-
-enum {
-    KEPT_OUTCOMES = 64,
-};
 
 struct trim {
     const struct settings *settings;
@@ -81,8 +76,8 @@ static bool plan(struct trim *t, int partition, struct err *err)
         return true;
     }
     t->orders[t->n] = (struct kafka_start){partition, first};
-    t->outcomes[t->n] = (struct kafka_start){
-        partition, at.outcomes_offset > KEPT_OUTCOMES ? at.outcomes_offset - KEPT_OUTCOMES : 0};
+    t->outcomes[t->n] =
+        (struct kafka_start){partition, at.outcomes_offset < 0 ? 0 : at.outcomes_offset};
     t->n++;
     (void)printf("partition %d: started at %" PRId64 ", starts at %" PRId64 "\n", partition,
                  anchor.begin, first);

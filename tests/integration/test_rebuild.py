@@ -217,13 +217,20 @@ def test_mysql_ahead_of_the_log(sold):
     assert dump(sold, 0) == before
 
 
-@pytest.mark.parametrize("cause", ["chain", "position"])
-def test_another_history(sold, cause):
+def test_another_history(sold):
     stop_matchers(sold)
     before = dump(sold, 0)
-    change = {"chain": "chain = REVERSE(chain)", "position": "position = position - 1"}[cause]
-    sold.edit(f"UPDATE progress SET {change} WHERE partition_id = 0")
-    assert "is not the one that MySQL was made from" in rebuild(sold, REFUSED, "--partition=0")
+    for change, back in (
+        ("chain = REVERSE(chain)", "chain = REVERSE(chain)"),
+        ("position = position - 1", "position = position + 1"),
+        ("log_time = log_time + 1", "log_time = log_time - 1"),
+        ("rules = 3 - rules", "rules = 3 - rules"),
+    ):
+        sold.edit(f"UPDATE progress SET {change} WHERE partition_id = 0")
+        assert "is not the one that MySQL was made from" in rebuild(sold, REFUSED, "--partition=0"), change
+        sold.edit(f"UPDATE progress SET {back} WHERE partition_id = 0")
+    assert dump(sold, 0) == before
+    rebuild(sold, DONE, "--partition=0")
     assert dump(sold, 0) == before
 
 
@@ -499,6 +506,32 @@ def test_verify_of_a_log_without_its_head(sold):
     assert g.stop() == 0
     sold.edit("UPDATE progress SET chain = REVERSE(chain) WHERE partition_id = 0")
     assert any("not the one that MySQL was made from" in text for text in sold.verify(2)["unchecked"])
+
+
+@pytest.fixture
+def untold(sold):
+    """A topic of outcomes that was made anew: nothing of MySQL's position is in it."""
+    stop_matchers(sold)
+    sold.make_told()
+    return {"topic_outcomes": sold.told}
+
+
+def test_without_the_outcome_the_genesis_proves(sold, untold):
+    before = dump(sold, 0)
+    wipe(sold, 0)
+    assert "could not be checked" not in rebuild(sold, DONE, "--partition=0", **untold)
+    assert dump(sold, 0) == before
+
+
+def test_a_copy_of_the_log(sold):
+    """The same commands at the same offsets, and yet another log: their times differ."""
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    sold.make_told()
+    sold.fill(0, [value for _, value, _ in sold.records(sold.orders, 0)])
+    said = rebuild(sold, REFUSED, "--partition=0", topic_orders=sold.told)
+    assert "is not the one that MySQL was made from" in said
+    assert dump(sold, 0) == before
 
 
 # ---------------------------------------------------------------- shoppers
