@@ -20,6 +20,7 @@ void report_fini(struct report *r)
 {
     free_list(&r->differences);
     free_list(&r->unchecked);
+    free_list(&r->unproven);
 }
 
 static ATTR_PRINTF(2, 0) void add(struct report_list *list, const char *fmt, va_list args)
@@ -48,6 +49,15 @@ void report_unchecked(struct report *r, const char *fmt, ...)
 
     va_start(args, fmt);
     add(&r->unchecked, fmt, args);
+    va_end(args);
+}
+
+void report_unproven(struct report *r, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add(&r->unproven, fmt, args);
     va_end(args);
 }
 

@@ -1,5 +1,6 @@
 /*
- * report.h - what reconcile and verify found: differences, and what could not be checked.
+ * report.h - what reconcile and verify found: differences, what could not be checked, and what had to be
+ * taken for granted (it changes no status).
  *
  * All are counted; the first ones are kept to be shown.
  */
@@ -29,13 +30,14 @@ struct report_list {
 };
 
 struct report {
-    struct report_list differences, unchecked;
+    struct report_list differences, unchecked, unproven;
 };
 
 void report_fini(struct report *r);
 
 void report_difference(struct report *r, const char *fmt, ...) ATTR_PRINTF(2, 3);
 void report_unchecked(struct report *r, const char *fmt, ...) ATTR_PRINTF(2, 3);
+void report_unproven(struct report *r, const char *fmt, ...) ATTR_PRINTF(2, 3);
 
 enum report_status report_status(const struct report *r);
 const char *report_status_name(enum report_status status);

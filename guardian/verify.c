@@ -205,6 +205,8 @@ static void put_json(const struct verify *v, struct buf *out)
     report_json(&v->report.differences, out);
     buf_puts(out, ",\"unchecked\":");
     report_json(&v->report.unchecked, out);
+    buf_puts(out, ",\"unproven\":");
+    report_json(&v->report.unproven, out);
     buf_puts(out, "}\n");
 }
 
@@ -214,6 +216,7 @@ static void put_text(const struct verify *v, struct buf *out)
 
     report_text(&v->report.differences, "differs", out);
     report_text(&v->report.unchecked, "unchecked", out);
+    report_text(&v->report.unproven, "unproven", out);
     if (v->settings->quiet && status == REPORT_CLEAN) {
         return;
     }

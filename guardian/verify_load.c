@@ -6,6 +6,7 @@
 #include "guardian/snapshot.h"
 #include "guardian/verify_impl.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -81,5 +82,11 @@ bool verify_load(struct verify *v, struct err *err)
         return false;
     }
     v->n_loaded++;
+    if (!anchor.is_proven) {
+        report_unproven(&v->report,
+                        "partition %d: that MySQL was made from this log up to %" PRId64
+                        ": the log's head is gone, and so is the outcome of that record",
+                        v->partition, at->position);
+    }
     return refold_open(v->refold, v->partition, l.fold, at->position, err);
 }

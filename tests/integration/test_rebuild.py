@@ -523,6 +523,22 @@ def test_without_the_outcome_the_genesis_proves(sold, untold):
     assert dump(sold, 0) == before
 
 
+def test_without_either_it_says_that_nothing_is_proven(sold, untold):
+    trim(sold)
+    before = [dump(sold, p) for p in range(2)]
+    assert sold.verify()["unproven"] == []
+    wipe(sold, 0)
+    assert "its chain could not be checked" in rebuild(sold, DONE, "--partition=0", **untold)
+    assert [dump(sold, p) for p in range(2)] == before
+    done = sold.command("verify", "--json", **untold)
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["ok"] and report["from_mysql"] == 2
+    assert [text.partition(":")[0] for text in report["unproven"]] == ["partition 0", "partition 1"]
+    said = sold.command("verify", "--quiet", **untold).stdout
+    assert said.count("unproven: partition") == said.count("\n") == 2
+    assert sold.command("verify", "--quiet").stdout == ""
+
+
 def test_a_copy_of_the_log(sold):
     """The same commands at the same offsets, and yet another log: their times differ."""
     stop_matchers(sold)
