@@ -69,4 +69,25 @@ bool redis_load_scripts(struct redis *r);
 /* Asks again what may change at any time: an event. */
 void redis_watch(evutil_socket_t fd, short what, void *arg);
 
+enum redis_fitness {
+    REDIS_FIT,
+    REDIS_NOT_NOW,
+    REDIS_NEVER,
+};
+
+/* What an answer says of the server. */
+struct redis_verdict {
+    enum redis_fitness fitness;
+    enum redis_unfit what; /* of one that never is */
+    const char *why;       /* unless it is fit; lives as long as the reply */
+};
+
+/* Pure; of the answers to AUTH, ROLE, INFO, INFO memory and SCRIPT LOAD of one of n scripts. */
+struct redis_verdict redis_judge_auth(const redisReply *reply);
+struct redis_verdict redis_judge_role(const redisReply *reply);
+struct redis_verdict redis_judge_info(const redisReply *reply);
+struct redis_verdict redis_judge_memory(const redisReply *reply);
+struct redis_verdict redis_judge_script(const redisReply *reply, const struct redis_script *scripts,
+                                        size_t n);
+
 #endif /* COMMON_REDIS_IMPL_H */

@@ -8,23 +8,100 @@
 #include "common/log.h"
 #include "common/redis_impl.h"
 
-static void tell_unfit(struct redis *r, enum redis_unfit what, const char *why)
+/* ---- judging ---- */
+
+static const struct redis_verdict fit = {.fitness = REDIS_FIT};
+
+static struct redis_verdict not_now(const redisReply *reply, const char *why)
 {
-    log_limited(LOG_LEVEL_ERROR, "redis.unfit", LOG_STR("host", r->settings.host),
-                LOG_INT("port", r->settings.port), LOG_STR("error", why));
-    if (r->settings.unfit != NULL) {
-        r->settings.unfit(what, why, r->settings.arg);
-    }
+    return (struct redis_verdict){
+        .fitness = REDIS_NOT_NOW,
+        .why = reply->type == REDIS_REPLY_ERROR ? reply->str : why,
+    };
 }
 
-/* Takes one proof off; returns false when the connection is lost or already given up. */
-static bool proof_counts(struct redis *r, enum redis_result result)
+static struct redis_verdict never(enum redis_unfit what, const char *why)
+{
+    return (struct redis_verdict){.fitness = REDIS_NEVER, .what = what, .why = why};
+}
+
+struct redis_verdict redis_judge_auth(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR && !redis_is_error(reply, "LOADING")
+               ? never(REDIS_REFUSES, reply->str)
+               : fit;
+}
+
+struct redis_verdict redis_judge_role(const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 ||
+        reply->element[0]->type != REDIS_REPLY_STRING) {
+        return not_now(reply, "ROLE was not understood");
+    }
+    return slice_eq(redis_text(reply->element[0]), SLICE_LIT("master"))
+               ? fit
+               : not_now(reply, "not a master");
+}
+
+struct redis_verdict redis_judge_memory(const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_STRING) {
+        return not_now(reply, "INFO was not understood");
+    }
+    return strstr(reply->str, "\nmaxmemory_policy:noeviction\r") != NULL
+               ? fit
+               : never(REDIS_EVICTS,
+                       "maxmemory-policy is not noeviction: it would forget stock and orders");
+}
+
+struct redis_verdict redis_judge_info(const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_STRING && strstr(reply->str, "\nloading:0\r") == NULL) {
+        return not_now(reply, "still loading");
+    }
+    return redis_judge_memory(reply);
+}
+
+struct redis_verdict redis_judge_script(const redisReply *reply, const struct redis_script *scripts,
+                                        size_t n)
+{
+    if (reply->type != REDIS_REPLY_STRING) {
+        return not_now(reply, "SCRIPT LOAD was not understood");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (slice_eq(redis_text(reply), slice_str(scripts[i].sha1))) {
+            return fit;
+        }
+    }
+    return never(REDIS_ALTERS, "SCRIPT LOAD answered another digest than ours");
+}
+
+/* ---- proving ---- */
+
+/* False when the connection is lost, or already given up. */
+static bool is_wanted(const struct redis *r, enum redis_result result)
 {
     return result != REDIS_UNKNOWN && r->context != NULL && !r->is_doomed && !r->is_ending;
 }
 
-static void proof_made(struct redis *r)
+static void give_up(struct redis *r, const struct redis_verdict *verdict)
 {
+    if (verdict->fitness == REDIS_NEVER) {
+        log_limited(LOG_LEVEL_ERROR, "redis.unfit", LOG_STR("host", r->settings.host),
+                    LOG_INT("port", r->settings.port), LOG_STR("error", verdict->why));
+        if (r->settings.unfit != NULL) {
+            r->settings.unfit(verdict->what, verdict->why, r->settings.arg);
+        }
+    }
+    redis_doom(r, verdict->why);
+}
+
+static void conclude(struct redis *r, struct redis_verdict verdict)
+{
+    if (verdict.fitness != REDIS_FIT) {
+        give_up(r, &verdict);
+        return;
+    }
     if (r->proofs_left == 0 || --r->proofs_left > 0 || r->state != REDIS_STATE_PROVING) {
         return;
     }
@@ -37,107 +114,44 @@ static void proof_made(struct redis *r)
 
 static void on_auth(enum redis_result result, const redisReply *reply, void *arg)
 {
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
+    if (is_wanted(arg, result)) {
+        conclude(arg, redis_judge_auth(reply));
     }
-    if (reply->type == REDIS_REPLY_ERROR && !redis_is_error(reply, "LOADING")) {
-        tell_unfit(r, REDIS_REFUSES, reply->str);
-        redis_doom(r, reply->str);
-        return;
-    }
-    proof_made(r);
 }
 
 static void on_role(enum redis_result result, const redisReply *reply, void *arg)
 {
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 ||
-        reply->element[0]->type != REDIS_REPLY_STRING) {
-        redis_doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str : "ROLE was not understood");
-        return;
-    }
-    if (!slice_eq(redis_text(reply->element[0]), SLICE_LIT("master"))) {
-        redis_doom(r, "not a master");
-        return;
-    }
-    proof_made(r);
-}
-
-/* True when INFO's answer says that nothing is ever evicted. */
-static bool forgets_nothing(struct redis *r, const redisReply *reply)
-{
-    if (strstr(reply->str, "\nmaxmemory_policy:noeviction\r") != NULL) {
-        return true;
-    }
-    tell_unfit(r, REDIS_EVICTS,
-               "maxmemory-policy is not noeviction: it would forget stock and orders");
-    redis_doom(r, "maxmemory-policy is not noeviction");
-    return false;
-}
-
-static void on_watched(enum redis_result result, const redisReply *reply, void *arg)
-{
-    struct redis *r = arg;
-
-    if (proof_counts(r, result) && reply->type == REDIS_REPLY_STRING) {
-        (void)forgets_nothing(r, reply); /* it is doomed then */
+    if (is_wanted(arg, result)) {
+        conclude(arg, redis_judge_role(reply));
     }
 }
 
 static void on_info(enum redis_result result, const redisReply *reply, void *arg)
 {
-    struct redis *r = arg;
-
-    if (!proof_counts(r, result)) {
-        return;
+    if (is_wanted(arg, result)) {
+        conclude(arg, redis_judge_info(reply));
     }
-    if (reply->type != REDIS_REPLY_STRING) {
-        redis_doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str : "INFO was not understood");
-        return;
-    }
-    if (strstr(reply->str, "\nloading:0\r") == NULL) {
-        redis_doom(r, "still loading");
-        return;
-    }
-    if (forgets_nothing(r, reply)) {
-        proof_made(r);
-    }
-}
-
-static bool is_our_script(const struct redis *r, const redisReply *reply)
-{
-    for (size_t i = 0; i < r->settings.n_scripts; i++) {
-        if (slice_eq(redis_text(reply), slice_str(r->settings.scripts[i].sha1))) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void on_script(enum redis_result result, const redisReply *reply, void *arg)
 {
-    struct redis *r = arg;
+    const struct redis *r = arg;
 
-    if (!proof_counts(r, result)) {
-        return;
+    if (is_wanted(r, result)) {
+        conclude(arg, redis_judge_script(reply, r->settings.scripts, r->settings.n_scripts));
     }
-    if (reply->type != REDIS_REPLY_STRING) {
-        redis_doom(r, reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                       : "SCRIPT LOAD was not understood");
-        return;
+}
+
+/* It was fit before, and an answer that is none does not change that. */
+static void on_memory(enum redis_result result, const redisReply *reply, void *arg)
+{
+    if (is_wanted(arg, result) && reply->type == REDIS_REPLY_STRING) {
+        const struct redis_verdict verdict = redis_judge_memory(reply);
+
+        if (verdict.fitness != REDIS_FIT) {
+            give_up(arg, &verdict);
+        }
     }
-    if (!is_our_script(r, reply)) {
-        tell_unfit(r, REDIS_ALTERS, "SCRIPT LOAD answered another digest than ours");
-        redis_doom(r, "wrong digest of a script");
-        return;
-    }
-    proof_made(r);
 }
 
 void redis_watch(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *arg)
@@ -146,8 +160,7 @@ void redis_watch(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *a
     struct redis *r = arg;
 
     if (redis_is_up(r)) {
-        (void)redis_send_own(r, words, 2,
-                             on_watched); /* if it is going down, it is asked again when up */
+        (void)redis_send_own(r, words, 2, on_memory); /* going down: asked again when up */
     }
 }
 

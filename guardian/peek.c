@@ -9,6 +9,7 @@
 
 #include "chunk_lua.h"
 #include "common/xmalloc.h"
+#include "guardian/peek_reply.h"
 #include "position_lua.h"
 
 struct peek {
@@ -111,31 +112,7 @@ int peek_key(const struct peek *p, int partition, const char *name, char *out, s
     return snprintf(out, size, "%s:{%d}:%s", p->redis->key_prefix, partition, name);
 }
 
-static bool text_of(const redisReply *r, struct slice *out)
-{
-    if (r->type != REDIS_REPLY_STRING) {
-        *out = (struct slice){NULL, 0};
-        return false;
-    }
-    *out = (struct slice){r->str, r->len};
-    return true;
-}
-
 enum { KEY_BYTES = 256 };
-
-/* The reply of chunk.lua or of a transaction with the watermark in front. */
-static bool take_values(struct peek_answer *a, redisReply *const *values, size_t n, struct err *err)
-{
-    free(a->values);
-    a->values = xreallocarray(NULL, n + 1, sizeof(*a->values));
-    a->n = n;
-    for (size_t i = 0; i < n; i++) {
-        if (!text_of(values[i], &a->values[i]) && values[i]->type != REDIS_REPLY_NIL) {
-            return err_set(err, ERR_RETRY, "redis: a value is not a string");
-        }
-    }
-    return true;
-}
 
 bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int count,
                 struct peek_answer *a, struct err *err)
@@ -149,28 +126,14 @@ bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int c
                      (size_t)peek_key(p, hash.partition, hash.name, key, sizeof(key)),
                      strlen(cursor),
                      (size_t)snprintf(number, sizeof(number), "%d", count)};
-    struct slice watermark, next;
-    redisReply *reply;
 
     peek_answer_fini(a);
     if (!make_connection(p, err)) {
         return false;
     }
-    reply = call(p, (int)(sizeof(lens) / sizeof(lens[0])), words, lens, err);
-    if (reply == NULL) {
-        return false;
-    }
-    a->reply = reply;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        return true;
-    }
-    if (reply->elements < 2 || !text_of(reply->element[0], &watermark) ||
-        !slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
-        !text_of(reply->element[1], &next) || !slice_copy(next, a->cursor, sizeof(a->cursor))) {
-        return err_set(err, ERR_RETRY, "redis: chunk.lua gave no chunk");
-    }
-    a->has_state = true;
-    return take_values(a, reply->element + 2, reply->elements - 2, err);
+    a->reply = call(p, (int)(sizeof(lens) / sizeof(lens[0])), words, lens, err);
+    return a->reply != NULL && (peek_reply_chunk(a->reply, a) ||
+                                err_set(err, ERR_RETRY, "redis: chunk.lua gave no chunk"));
 }
 
 /* Sends MULTI, two commands and EXEC in one go, and returns the reply of EXEC. */
@@ -217,22 +180,11 @@ static redisReply *transact(struct peek *p, const struct slice *const commands[2
     return last;
 }
 
-/* The reply of a transaction: the watermark, then an array. */
-static bool take_marked(struct peek_answer *a, struct err *err)
+/* Reads the answer of a transaction. */
+static bool take_values(struct peek_answer *a, struct err *err)
 {
-    const redisReply *reply = a->reply;
-    const redisReply *values = reply->element[1];
-    struct slice watermark;
-
-    if (!text_of(reply->element[0], &watermark)) {
-        return true;
-    }
-    if (!slice_to_i64(watermark, 0, INT64_MAX, &a->watermark) ||
-        values->type != REDIS_REPLY_ARRAY) {
-        return err_set(err, ERR_RETRY, "redis: a look-up gave something else");
-    }
-    a->has_state = true;
-    return take_values(a, values->element, values->elements, err);
+    return a->reply != NULL && (peek_reply_values(a->reply, a) ||
+                                err_set(err, ERR_RETRY, "redis: a look-up gave something else"));
 }
 
 bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fields, size_t n,
@@ -258,7 +210,7 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
         a->reply = transact(p, commands, words, err);
     }
     free(second);
-    if (a->reply == NULL || !take_marked(a, err)) {
+    if (!take_values(a, err)) {
         return false;
     }
     return !a->has_state || a->n == n ||
@@ -287,23 +239,7 @@ bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a, str
         return false;
     }
     a->reply = transact(p, commands, words, err);
-    return a->reply != NULL && take_marked(a, err);
-}
-
-static bool take_probe(const redisReply *reply, struct follow_probe *probe)
-{
-    const redisReply *state = reply->element[0];
-    struct slice genesis, watermark, entry, rest;
-
-    if (state->type != REDIS_REPLY_ARRAY || state->elements != 2 ||
-        !text_of(state->element[0], &genesis) || !text_of(state->element[1], &watermark) ||
-        !slice_copy(genesis, probe->genesis, sizeof(probe->genesis)) ||
-        !slice_to_i64(watermark, 0, INT64_MAX, &probe->watermark)) {
-        return false;
-    }
-    probe->has_outbox = text_of(reply->element[1], &entry);
-    return !probe->has_outbox ||
-           slice_to_i64(slice_cut(entry, ' ', &rest), -1, INT64_MAX, &probe->first_prev);
+    return take_values(a, err);
 }
 
 bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struct err *err)
@@ -332,7 +268,7 @@ bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struc
     if (reply == NULL) {
         return false;
     }
-    probe->is_known = take_probe(reply, probe);
+    probe->is_known = peek_reply_probe(reply, probe);
     freeReplyObject(reply);
     return true;
 }
@@ -374,41 +310,9 @@ bool peek_script(struct peek *p, const struct peek_call *script, char *text, siz
     if (reply == NULL) {
         return false;
     }
-    ok = text_of(reply, &said) && slice_copy(said, text, size);
+    ok = peek_reply_text(reply, &said) && slice_copy(said, text, size);
     freeReplyObject(reply);
     return ok || err_set(err, ERR_RETRY, "redis: a script answered something else");
-}
-
-static bool take_look(const redisReply *reply, struct peek_look *look)
-{
-    struct slice first, second, third;
-
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        return false;
-    }
-    if (reply->elements == 0) {
-        look->found = PEEK_NOTHING;
-        return true;
-    }
-    if (!text_of(reply->element[0], &first)) {
-        return false;
-    }
-    if (reply->elements == 1) {
-        look->found = PEEK_KEYS;
-        return slice_eq(first, SLICE_LIT("keys"));
-    }
-    if (!text_of(reply->element[1], &second)) {
-        return false;
-    }
-    if (slice_eq(first, SLICE_LIT("rebuild"))) {
-        look->found = PEEK_REBUILD;
-        return reply->elements == 3 && text_of(reply->element[2], &third) &&
-               slice_copy(second, look->token, sizeof(look->token)) &&
-               slice_to_i64(third, 0, INT64_MAX, &look->progress);
-    }
-    look->found = PEEK_STATE;
-    return slice_copy(first, look->genesis, sizeof(look->genesis)) &&
-           slice_to_i64(second, 0, INT64_MAX, &look->watermark);
 }
 
 bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err *err)
@@ -433,7 +337,7 @@ bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err
     if (reply == NULL) {
         return false;
     }
-    ok = take_look(reply, look);
+    ok = peek_reply_look(reply, look);
     freeReplyObject(reply);
     return ok || err_set(err, ERR_RETRY, "redis: position.lua answered something else");
 }
@@ -456,7 +360,7 @@ bool peek_each_key(struct peek *p, int partition, void (*each)(struct slice key,
                    void *arg, struct err *err)
 {
     char pattern[2 * KEY_BYTES];
-    char cursor[24] = "0";
+    char cursor[PEEK_CURSOR_BYTES] = "0";
     const size_t len = pattern_of(p, partition, pattern, sizeof(pattern));
     bool ok = make_connection(p, err);
 
@@ -464,22 +368,12 @@ bool peek_each_key(struct peek *p, int partition, void (*each)(struct slice key,
         const char *words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
         const size_t lens[] = {4, strlen(cursor), 5, len, 5, 4};
         redisReply *reply = call(p, 6, words, lens, err);
-        struct slice next;
 
         if (reply == NULL) {
             return false;
         }
-        ok = (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-              reply->element[1]->type == REDIS_REPLY_ARRAY && text_of(reply->element[0], &next) &&
-              slice_copy(next, cursor, sizeof(cursor))) ||
+        ok = peek_reply_keys(reply, cursor, each, arg) ||
              err_set(err, ERR_RETRY, "redis: SCAN gave something else");
-        for (size_t i = 0; ok && i < reply->element[1]->elements; i++) {
-            struct slice key;
-
-            if (text_of(reply->element[1]->element[i], &key)) {
-                each(key, arg);
-            }
-        }
         freeReplyObject(reply);
         if (strcmp(cursor, "0") == 0) {
             break;

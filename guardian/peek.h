@@ -19,6 +19,10 @@
 
 struct peek;
 
+enum {
+    PEEK_CURSOR_BYTES = 24,
+};
+
 /* redis is borrowed. */
 struct peek *peek_create(const struct options_redis *redis, int64_t timeout_ms);
 void peek_destroy(struct peek *p);
@@ -27,7 +31,7 @@ void peek_destroy(struct peek *p);
 struct peek_answer {
     bool has_state; /* false: Redis has no watermark for this partition, and nothing else is set */
     int64_t watermark;
-    char cursor[24]; /* chunk: where to go on; "0": that was all */
+    char cursor[PEEK_CURSOR_BYTES]; /* chunk: where to go on; "0": that was all */
     size_t n;
     struct slice *values; /* chunk: field, value, ...; lookup: per id, absent when there is none */
     void *reply;

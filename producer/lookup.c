@@ -16,13 +16,13 @@
 #include "common/xmalloc.h"
 #include "lookup_lua.h"
 #include "producer/counters.h"
+#include "producer/lookup_reply.h"
 
 enum {
     BATCH_MAX = 256,
     UNDER_WAY_MAX = 16, /* with BATCH_MAX: 4,096 questions per partition */
     KEYS = 3,
     KEY_SIZE = 128,
-    FIXED_REPLIES = 3, /* watermark, log_time, genesis */
 };
 
 struct question {
@@ -96,47 +96,53 @@ static void answer_all(struct batch *b, enum door_look_result result)
     }
 }
 
-static struct slice text_of(const redisReply *reply)
+static size_t count_users(const struct batch *b)
 {
-    return reply->type == REDIS_REPLY_STRING ? (struct slice){reply->str, reply->len}
-                                             : (struct slice){NULL, 0};
-}
-
-/* Hands each question its part of the reply; false when the reply is not the script's. */
-static bool answer_each(struct batch *b, const redisReply *reply)
-{
-    struct lookup *l = b->lookup;
-    size_t users = 0;
-    size_t items = 0;
-    size_t user_at = FIXED_REPLIES;
-    size_t item_at;
-    struct door_look look = {.result = DOOR_LOOK_GOT, .partition = b->partition};
+    size_t n = 0;
 
     for (size_t i = 0; i < b->count; i++) {
-        users += b->questions[i].user_id.len > 0;
-        items += b->questions[i].item_id.len > 0;
+        n += b->questions[i].user_id.len > 0;
     }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != FIXED_REPLIES + users + items ||
-        !slice_to_i64(text_of(reply->element[0]), -1, COMMAND_TIME_MAX, &look.watermark) ||
-        !slice_to_i64(text_of(reply->element[1]), 0, COMMAND_TIME_MAX, &look.log_time)) {
-        return false;
+    return n;
+}
+
+static size_t count_items(const struct batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->count; i++) {
+        n += b->questions[i].item_id.len > 0;
     }
-    look.genesis = text_of(reply->element[2]);
-    item_at = user_at + users;
+    return n;
+}
+
+/* Hands each question its part of the reply. */
+static void answer_each(struct batch *b, const struct lookup_reply *reply)
+{
+    struct lookup *l = b->lookup;
+    size_t user_at = 0;
+    size_t item_at = count_users(b);
+    struct door_look look = {
+        .result = DOOR_LOOK_GOT,
+        .partition = b->partition,
+        .watermark = reply->watermark,
+        .log_time = reply->log_time,
+        .genesis = reply->genesis,
+    };
+
     for (size_t i = 0; i < b->count; i++) {
         const struct question *q = &b->questions[i];
 
         look.highest = q->highest;
         look.orders = look.item = (struct slice){NULL, 0};
         if (q->user_id.len > 0) {
-            look.orders = text_of(reply->element[user_at++]);
+            look.orders = lookup_reply_value(reply, user_at++);
         }
         if (q->item_id.len > 0) {
-            look.item = text_of(reply->element[item_at++]);
+            look.item = lookup_reply_value(reply, item_at++);
         }
         l->settings.done(q->party, &look, command_text(&q->item_id), l->settings.arg);
     }
-    return true;
 }
 
 static void send_batch(struct lookup *l, struct partition *p);
@@ -146,11 +152,17 @@ static void on_reply(enum redis_result result, const redisReply *reply, void *ar
     struct batch *b = arg;
     struct lookup *l = b->lookup;
     struct partition *p = &l->partitions[b->partition];
+    struct lookup_reply parsed;
 
     p->under_way--;
-    if (result == REDIS_GOT && reply->type == REDIS_REPLY_ARRAY && reply->elements == 0) {
-        answer_all(b, DOOR_LOOK_ABSENT);
-    } else if (result != REDIS_GOT || !answer_each(b, reply)) {
+    if (result == REDIS_GOT &&
+        lookup_reply_parse(reply, count_users(b) + count_items(b), &parsed)) {
+        if (parsed.has_state) {
+            answer_each(b, &parsed);
+        } else {
+            answer_all(b, DOOR_LOOK_ABSENT);
+        }
+    } else {
         if (result == REDIS_FAILED || result == REDIS_GOT) {
             log_limited(
                 LOG_LEVEL_ERROR, "lookup.failed", LOG_INT("partition", b->partition),
