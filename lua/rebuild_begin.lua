@@ -13,8 +13,11 @@ local holds = redis.pcall('HGET', KEYS[2], 'holds')
 for hold_ms in string.gmatch(type(holds) == 'string' and holds or '', '%d+') do
     due[#due + 1] = ARGV[2] .. ':' .. hold_ms
 end
--- Written before anything is wiped, because Redis refuses it when it is out of memory.
-redis.call('DEL', KEYS[1])
+local there = redis.call('TYPE', KEYS[1]).ok
+if there ~= 'hash' and there ~= 'none' then
+    redis.call('DEL', KEYS[1])
+end
+-- The first write, before anything is wiped: out of memory, Redis refuses a script's first write, and no later one.
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'progress', '0')
 for first = 2, #KEYS, CHUNK do
     redis.call('UNLINK', unpack(KEYS, first, math.min(first + CHUNK - 1, #KEYS)))
