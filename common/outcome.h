@@ -141,6 +141,12 @@ bool outcome_parse(struct outcome *o, struct slice value, struct err *err) ATTR_
 void outcome_fini(struct outcome *o);
 
 /*
+ * The i-th event is no state of its order after the record: an order that has lapsed when its payment
+ * comes expires and is paid by one command.
+ */
+bool outcome_is_passing(const struct outcome *o, size_t i);
+
+/*
  * One remembered order, as it stands in Redis (docs/protocol.md section 6, `orders`).
  */
 struct order_entry {

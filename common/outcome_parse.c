@@ -519,3 +519,11 @@ void outcome_fini(struct outcome *o)
     free(o->events);
     *o = (struct outcome){.events = NULL};
 }
+
+bool outcome_is_passing(const struct outcome *o, size_t i)
+{
+    const struct event *last = &o->events[o->n_events - 1]; /* what the command itself did */
+
+    return o->events[i].type == EVENT_EXPIRED && last->type == EVENT_PAID &&
+           strcmp(o->events[i].order_id, last->order_id) == 0;
+}

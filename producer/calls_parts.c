@@ -113,7 +113,7 @@ static void on_outcome(const struct outcome *outcome, void *arg)
     for (size_t i = 0; i < outcome->n_events; i++) {
         const struct event *event = &outcome->events[i];
 
-        if (event->order_id[0] == '\0') {
+        if (event->order_id[0] == '\0' || outcome_is_passing(outcome, i)) {
             continue;
         }
         if (event->type == EVENT_RESERVED || event->type == EVENT_REJECTED ||

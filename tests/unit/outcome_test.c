@@ -222,6 +222,16 @@ static void payments_are_answered(void **state)
     assert_content(&o.events[1], EVENT_PAID);
     assert_int_equal(o.events[1].index, 1);
     assert_true(o.events[1].late);
+    assert_true(outcome_is_passing(&o, 0)); /* it is paid, and was never told to be expired */
+    assert_false(outcome_is_passing(&o, 1));
+    outcome_fini(&o);
+
+    check(&o, commands[COMMAND_PAY], "e " TWO " bob phone@3 1 9;p phone@3 2 1 7",
+          FIRST("expired") "\"order_id\":\"" TWO
+                           "\",\"item_id\":\"phone@3\",\"user_id\":\"bob\",\"qty\":1,"
+                           "\"available\":9},{\"index\":1,\"type\":\"paid\"," CONTENT
+                           ",\"payment_id\":\"pay1\",\"late\":true,\"available\":7}");
+    assert_false(outcome_is_passing(&o, 0)); /* another's */
     outcome_fini(&o);
 
     check(&o, commands[COMMAND_PAY], "r 10",
