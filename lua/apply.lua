@@ -23,25 +23,26 @@ local HOLDS_MAX = 64
 local TOTAL_MAX = 1000000000
 local CHUNK = 4000 -- arguments per call; unpack() ends at 8,000
 local DUE_CHUNK = 200
+local FIRST = 12 -- argument
 
-local SOLD_OUT, LIMIT_REACHED, NOT_OPEN, CLOSED, PAUSED, TIMED_OUT, UNKNOWN_ITEM = 1, 2, 3, 4, 5, 6, 7
-local UNKNOWN_ORDER, ALREADY_PAID, ALREADY_CANCELLED, ALREADY_REJECTED, EXPIRED = 8, 9, 10, 11, 12
-local BELOW_COMMITTED, BAD_OPERATION, MALFORMED = 13, 14, 15
+-- Only ever written, so they are texts.
+local SOLD_OUT, LIMIT_REACHED, NOT_OPEN, CLOSED, PAUSED, TIMED_OUT, UNKNOWN_ITEM = '1', '2', '3', '4', '5', '6', '7'
+local UNKNOWN_ORDER, ALREADY_PAID, ALREADY_CANCELLED, ALREADY_REJECTED, EXPIRED = '8', '9', '10', '11', '12'
+local BELOW_COMMITTED, BAD_OPERATION, MALFORMED = '13', '14', '15'
 
--- Letter of a command: how many arguments follow offset and timestamp, and which are numbers.
-local SHAPE = {
-    G = {3, {2, 3}}, V = {1, {1}}, S = {9, {}}, R = {3, {3}}, O = {6, {4, 5}}, P = {3, {}},
-    C = {2, {}}, T = {0, {}}, M = {0, {}}, A = {3, {}}, X = {0, {}},
-}
+-- Letter of a command: how many arguments it has, with itself, offset and timestamp.
+local SIZE = {G = 6, V = 4, S = 12, R = 6, O = 9, P = 6, C = 5, T = 3, M = 3, A = 6, X = 3}
 
 -- The state that an action leaves the item in; `change` leaves it as it is.
 local ACTION = {open = 'o', change = '', pause = 'p', resume = 'o', close = 'c'}
 
 local call, find, match, sub = redis.call, string.find, string.match, string.sub
 local format, concat, gmatch, max = string.format, table.concat, string.gmatch, math.max
+local type, tonumber = type, tonumber -- a global costs a look-up each time
 
-local caller_rules, genesis, prev, chain = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local to, chain_after, hash_after = ARGV[5], ARGV[6], ARGV[7]
+local argv = ARGV
+local caller_rules, genesis, prev, chain = argv[1], argv[2], argv[3], argv[4]
+local to, chain_after, hash_after = argv[5], argv[6], argv[7]
 local count
 
 -- The caller broke the contract.
@@ -73,12 +74,12 @@ local function number(s)
     return n
 end
 
--- Concatenation would write 14 digits of a number; times and offsets may have 16.
+-- Concatenation would write 14 digits of a number, and take twice as long; times and offsets may have 16.
 local texts = {}
 local function digits(n)
     local text = texts[n]
     if not text then
-        text = format('%.0f', n)
+        text = format('%d', n)
         texts[n] = text
     end
     return text
@@ -90,11 +91,17 @@ local oldest -- prev of the oldest entry that stays
 local entries -- how many stay
 
 local lines = {}
-local events -- of the command at hand
+local event, events -- of the command at hand: the first, and a list of all once there are more
 local log_time
 
 local function emit(text)
-    events[#events + 1] = text
+    if not event then
+        event = text
+    elseif not events then
+        events = {event, text}
+    else
+        events[#events + 1] = text
+    end
 end
 
 ----------------------------------------------------------------------------------------------------
@@ -137,27 +144,59 @@ local function move(it, from, into, qty)
     dirty_items[it.id] = it
 end
 
-local users = {} -- user_id -> list of orders in order of decision; there before any command may ask for it
+-- user_id -> the orders in order of decision, there before any command may ask for them: a list, or the text as it
+-- stands in Redis, or false when there are none.  Most users come once, and their text is never taken apart.
+local users = {}
 local dirty_users = {}
 
 local function parse_orders(user, raw)
     local list = {}
-    if raw then
-        for entry in gmatch(raw, '[^;]+') do
-            local id, item_id, qty, state, reason, due, offset, payments =
-                match(entry, '^(%S+) (%S+) (%d+) ([HRPCE]) (%d+) (%d+) (%d+) (%S+)$')
-            if not id then
-                corrupt('orders of ' .. user)
-            end
-            list[#list + 1] = {id = id, item_id = item_id, qty = tonumber(qty), state = state, reason = reason,
-                               due = tonumber(due), offset = offset, payments = payments}
+    for entry in gmatch(raw, '[^;]+') do
+        local id, item_id, qty, state, reason, due, offset, payments =
+            match(entry, '^(%S+) (%S+) (%d+) ([HRPCE]) (%d+) (%d+) (%d+) (%S+)$')
+        if not id then
+            corrupt('orders of ' .. user)
         end
+        list[#list + 1] = {id = id, item_id = item_id, qty = tonumber(qty), state = state, reason = reason,
+                           due = tonumber(due), offset = offset, payments = payments}
     end
     return list
 end
 
-local function format_orders(list)
-    local out = {}
+local NONE = {}
+
+-- The list of a user's orders; not to be added to.
+local function orders_of(user)
+    local known = users[user]
+    if not known then
+        return NONE
+    end
+    if type(known) == 'string' then
+        known = parse_orders(user, known)
+        users[user] = known
+    end
+    return known
+end
+
+-- Adds an order at the end; orders_of() was asked before.
+local function remember(user, id, item_id, qty, state, reason, due, offset)
+    local entry = id .. ' ' .. item_id .. ' ' .. qty .. ' ' .. state .. ' ' .. reason .. ' ' .. due .. ' ' .. offset ..
+                  ' -'
+    local list = users[user]
+    if list then
+        list[#list + 1] = parse_orders(user, entry)[1]
+    else
+        users[user] = entry
+    end
+    dirty_users[user] = true
+    log.orders = log.orders + 1
+end
+
+local function format_orders(user)
+    local list, out = users[user], {}
+    if type(list) == 'string' then
+        return list
+    end
     for i = 1, #list do
         local o = list[i]
         out[i] = o.id .. ' ' .. o.item_id .. ' ' .. o.qty .. ' ' .. o.state .. ' ' .. o.reason .. ' ' .. digits(o.due) ..
@@ -167,22 +206,17 @@ local function format_orders(list)
 end
 
 -- Reads fields of a hash into known, in as few calls as unpack() allows; missing ones become false.
-local function read_fields(key, fields, known, parse)
+local function read_fields(key, fields, known)
     for first = 1, #fields, CHUNK do
         local last = math.min(first + CHUNK - 1, #fields)
         local values = call('HMGET', key, unpack(fields, first, last))
         for i = first, last do
-            local raw = values[i - first + 1]
-            known[fields[i]] = parse and parse(fields[i], raw) or raw
+            known[fields[i]] = values[i - first + 1]
         end
     end
 end
 
-local function find_order(user, id)
-    if user == '' then
-        return nil
-    end
-    local list = users[user]
+local function find_order(list, id)
     for i = 1, #list do
         if list[i].id == id then
             return list[i]
@@ -192,8 +226,8 @@ local function find_order(user, id)
 end
 
 -- The units of an item that a user holds or has bought.
-local function committed(user, item_id)
-    local list, sum = users[user], 0
+local function committed(list, item_id)
+    local sum = 0
     for i = 1, #list do
         local o = list[i]
         if o.item_id == item_id and (o.state == 'H' or o.state == 'P') then
@@ -221,7 +255,7 @@ local function parse_due(entry)
     if not due then
         corrupt('due list')
     end
-    return {due = tonumber(due), offset = offset, order_id = order_id, user = user}
+    return {due = tonumber(due), offset = offset, order_id = order_id, user = user, text = entry}
 end
 
 -- Whether an order is among a user's remembered ones and no longer held; it never will be again.
@@ -240,7 +274,7 @@ local function sort_out(names, due)
         if raw and is_over(raw, due[i].order_id) then
             due[i].is_over = true
         elseif not users[name] then
-            users[name] = parse_orders(name, raw)
+            users[name] = raw
         end
     end
 end
@@ -267,7 +301,12 @@ local function head(list)
     if not list.buffer[list.at] and not list.whole then
         load_due(list, DUE_CHUNK)
     end
-    return list.buffer[list.at] or list.pushed[list.pushed_at]
+    local e = list.buffer[list.at] or list.pushed[list.pushed_at]
+    if type(e) == 'string' then
+        e = parse_due(e)
+        list.pushed[list.pushed_at] = e
+    end
+    return e
 end
 
 local function choose_next()
@@ -301,11 +340,11 @@ local function add_list(hold_ms)
     return list
 end
 
-local function push_due(hold_ms, e)
+local function push_due(hold_ms, due, offset, text)
     local list = list_of[hold_ms]
-    list.pushed[#list.pushed + 1] = e
-    if e.due < next_due then -- a tie is behind: its offset is the larger one
-        next_list, next_due, next_offset = list, e.due, tonumber(e.offset)
+    list.pushed[#list.pushed + 1] = text
+    if due < next_due then -- a tie is behind: its offset is the larger one
+        next_list, next_due, next_offset = list, due, tonumber(offset)
     end
 end
 
@@ -327,7 +366,7 @@ local function expire_due()
     local expired = 0
     while next_due <= log_time and expired < EXPIRE_MAX do
         local e = take_next()
-        local o = not e.is_over and find_order(e.user, e.order_id)
+        local o = not e.is_over and find_order(orders_of(e.user), e.order_id)
         if o and o.state == 'H' and o.offset == e.offset then -- else the id was forgotten and came again
             expire(o, e.user)
             expired = expired + 1
@@ -478,7 +517,7 @@ end
 
 -- Forgets a user's orders of an item, none of which is held; returns how many.
 local function forget(user, id)
-    local list, kept = users[user], {}
+    local list, kept = orders_of(user), {}
     for i = 1, #list do
         if list[i].item_id ~= id then
             kept[#kept + 1] = list[i]
@@ -517,7 +556,7 @@ local function apply_archive(offset, op_id, id, named)
 end
 
 -- Why an order of qty units is rejected, or nil.
-local function order_fault(it, user, qty, not_after)
+local function order_fault(it, list, qty, not_after)
     if not_after < log_time then
         return TIMED_OUT
     elseif not it then
@@ -528,7 +567,7 @@ local function order_fault(it, user, qty, not_after)
         return NOT_OPEN
     elseif it.state == 'p' then
         return PAUSED
-    elseif committed(user, it.id) + qty > it.limit then
+    elseif committed(list, it.id) + qty > it.limit then
         return LIMIT_REACHED
     elseif it.available < qty then
         return SOLD_OUT
@@ -536,15 +575,9 @@ local function order_fault(it, user, qty, not_after)
     return nil
 end
 
-local function remember(user, o)
-    local list = users[user]
-    list[#list + 1] = o
-    dirty_users[user] = true
-    log.orders = log.orders + 1
-end
-
-local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
-    local o = find_order(user, id)
+local function apply_order(offset, id, item_id, user, qty_text, not_after, keyed)
+    local list, qty = orders_of(user), numbers[qty_text]
+    local o = find_order(list, id)
     if o then
         emit(concat({'d', o.item_id, o.qty, o.state, o.reason}, ' '))
         return
@@ -554,25 +587,24 @@ local function apply_order(offset, id, item_id, user, qty, not_after, keyed)
         return refuse(CLOSED)
     end
     local available = it and it.available or 0
-    if #users[user] >= ORDERS_MAX then
-        emit('-' .. LIMIT_REACHED .. ' ' .. available)
+    if #list >= ORDERS_MAX then
+        emit('-' .. LIMIT_REACHED .. ' ' .. digits(available))
         return
     end
-    local fault = order_fault(it, user, qty, not_after)
+    local fault = order_fault(it, list, qty, not_after)
     if fault then
-        emit('-' .. fault .. ' ' .. available)
+        emit('-' .. fault .. ' ' .. digits(available))
         if keyed then
-            remember(user, {id = id, item_id = item_id, qty = qty, state = 'R', reason = fault, due = 0,
-                            offset = offset, payments = '-'})
+            remember(user, id, item_id, qty_text, 'R', fault, '0', offset)
         end
         return
     end
     local due = log_time + it.hold_ms
+    local due_text = digits(due)
     move(it, 'available', 'held', qty)
-    remember(user, {id = id, item_id = item_id, qty = qty, state = 'H', reason = '0', due = due, offset = offset,
-                    payments = '-'})
-    push_due(digits(it.hold_ms), {due = due, offset = offset, order_id = id, user = user})
-    emit(it.available .. ' ' .. digits(due))
+    remember(user, id, item_id, qty_text, 'H', '0', due_text, offset)
+    push_due(digits(it.hold_ms), due, offset, due_text .. ' ' .. offset .. ' ' .. id .. ' ' .. user)
+    emit(format('%d', it.available) .. ' ' .. due_text)
 end
 
 -- Why an expired order's late payment cannot take stock again, or nil.
@@ -581,7 +613,7 @@ local function late_fault(it, user, qty)
         return CLOSED
     elseif it.state == 'p' then
         return PAUSED
-    elseif committed(user, it.id) + qty > it.limit then
+    elseif committed(orders_of(user), it.id) + qty > it.limit then
         return LIMIT_REACHED
     elseif it.available < qty then
         return SOLD_OUT
@@ -620,7 +652,7 @@ local function apply_pay(offset, id, user, payment_id)
         emit('D ' .. first .. ' ' .. answer)
         return
     end
-    local o = find_order(user, id)
+    local o = find_order(orders_of(user), id)
     if o then
         lapse(o, user)
     end
@@ -644,7 +676,7 @@ local function apply_pay(offset, id, user, payment_id)
 end
 
 local function apply_cancel(id, user)
-    local o = find_order(user, id)
+    local o = find_order(orders_of(user), id)
     if not o then
         return refuse(UNKNOWN_ORDER)
     end
@@ -692,39 +724,44 @@ local function optional(s)
     return s ~= '' and number(s) or nil
 end
 
+-- Each takes its offset and where its own arguments begin.
 local RULE = {
-    G = function(_, log_id, partitions, rules)
+    G = function(_, at)
         if log.genesis then
             return refuse(BAD_OPERATION)
         end
-        log.genesis, log.partitions, log.rules = log_id, partitions, rules
+        log.genesis, log.partitions, log.rules = argv[at], argv[at + 1], argv[at + 2]
         return emit('g')
     end,
-    V = function(_, rules)
-        log.rules = rules
+    V = function(_, at)
+        log.rules = argv[at]
         emit('v')
     end,
-    S = function(offset, op_id, id, action, total, limit, hold_ms, opens_at, closes_at, price)
-        apply_sale(offset, op_id, id, action,
-                   {total = optional(total), limit = optional(limit), hold_ms = optional(hold_ms),
-                    opens_at = optional(opens_at), closes_at = optional(closes_at), price = optional(price)})
+    S = function(offset, at)
+        apply_sale(offset, argv[at], argv[at + 1], argv[at + 2],
+                   {total = optional(argv[at + 3]), limit = optional(argv[at + 4]), hold_ms = optional(argv[at + 5]),
+                    opens_at = optional(argv[at + 6]), closes_at = optional(argv[at + 7]),
+                    price = optional(argv[at + 8])})
     end,
-    R = function(offset, op_id, id, qty)
-        apply_restock(offset, op_id, id, tonumber(qty))
+    R = function(offset, at)
+        apply_restock(offset, argv[at], argv[at + 1], number(argv[at + 2]))
     end,
-    O = function(offset, id, item_id, user, qty, not_after, keyed)
-        apply_order(offset, id, item_id, user, number(qty), number(not_after), keyed == '1')
+    O = function(offset, at)
+        apply_order(offset, argv[at], argv[at + 1], argv[at + 2], argv[at + 3], numbers[argv[at + 4]],
+                    argv[at + 5] == '1')
     end,
-    P = function(offset, id, user, payment_id)
-        apply_pay(offset, id, user, payment_id)
+    P = function(offset, at)
+        apply_pay(offset, argv[at], argv[at + 1], argv[at + 2])
     end,
-    C = function(_, id, user)
-        apply_cancel(id, user)
+    C = function(_, at)
+        apply_cancel(argv[at], argv[at + 1])
     end,
     T = function()
     end,
     M = apply_mark,
-    A = apply_archive,
+    A = function(offset, at)
+        apply_archive(offset, argv[at], argv[at + 1], argv[at + 2])
+    end,
     X = function()
         refuse(MALFORMED)
     end,
@@ -787,7 +824,7 @@ end
 
 -- Finds the acknowledged entries at the outbox's head.
 local function read_outbox()
-    local acked = ARGV[8] == '-1' and -1 or number(ARGV[8])
+    local acked = argv[8] == '-1' and -1 or number(argv[8])
     local length = call('LLEN', KEYS[6])
     oldest = nil
     while trim < length do
@@ -804,85 +841,128 @@ local function read_outbox()
     entries = length - trim
 end
 
--- Checks the commands' form and cut, and reads at once what they will surely need.
-local function check_commands()
-    local at, last, wanted, seen = 12, tonumber(prev), {O = {}, P = {}, S = {}}, {O = {}, P = {}, S = {}}
-    local function want(kind, field)
-        if field ~= '' and not seen[kind][field] then
-            seen[kind][field] = true
-            wanted[kind][#wanted[kind] + 1] = field
-        end
+local wanted_users, wanted_payments, wanted_ops = {}, {}, {}
+
+-- Notes a field to be read; false stands for it until then.
+local function want(field, known, wanted)
+    if known[field] == nil and field ~= '' then
+        known[field] = false
+        wanted[#wanted + 1] = field
     end
-    for i = 1, count do
-        local letter = ARGV[at]
-        local shape = SHAPE[letter]
-        if not shape or not ARGV[at + 2 + shape[1]] then
-            bad('command ' .. i .. ' is not one')
-        end
-        local offset = tonumber(ARGV[at + 1])
-        if not offset or offset <= last or not is_plain(ARGV[at + 1]) then
-            bad('offsets do not rise')
-        end
-        last, last_time = offset, max(last_time, number(ARGV[at + 2]))
-        for j = 1, #shape[2] do
-            number(ARGV[at + 2 + shape[2][j]])
-        end
-        if letter == 'V' and i < count or letter == 'M' and count > 1 then
-            bad('cut: rules ends a batch, mark is one')
-        end
-        if i == 1 and not log.genesis and letter == 'G' and ARGV[at + 5] ~= caller_rules then
+end
+
+-- What is to be seen of each before any is applied, its numbers and what it will surely need; of `A`, all users named.
+local CHECK = {
+    G = function(at)
+        number(argv[at + 1])
+        number(argv[at + 2])
+        if not log.genesis and at == FIRST + 3 and argv[at + 2] ~= caller_rules then
             bad('a log begins under the rules of its genesis')
         end
-        if letter == 'O' then
-            if ARGV[at + 8] ~= '0' and ARGV[at + 8] ~= '1' then
-                bad('keyed is neither 0 nor 1')
-            end
-            want('O', ARGV[at + 5])
-        elseif letter == 'P' then
-            want('O', ARGV[at + 4])
-            want('P', ARGV[at + 5])
-        elseif letter == 'C' then
-            want('O', ARGV[at + 4])
-        elseif letter == 'S' or letter == 'R' or letter == 'A' then
-            if letter == 'S' and not ACTION[ARGV[at + 5]] then
-                bad('no such action: ' .. ARGV[at + 5])
-            end
-            want('S', ARGV[at + 3])
-            if letter == 'A' then
-                for user in gmatch(ARGV[at + 5], '[^,]+') do
-                    want('O', user)
-                end
-            end
+    end,
+    V = function(at)
+        number(argv[at])
+        if argv[at + 1] then
+            bad('cut: rules ends a batch')
         end
-        at = at + 3 + shape[1]
+    end,
+    S = function(at)
+        if not ACTION[argv[at + 2]] then
+            bad('no such action: ' .. argv[at + 2])
+        end
+        want(argv[at], ops, wanted_ops)
+    end,
+    R = function(at)
+        number(argv[at + 2])
+        want(argv[at], ops, wanted_ops)
+    end,
+    O = function(at)
+        local qty, not_after, keyed = argv[at + 3], argv[at + 4], argv[at + 5]
+        if not (numbers[qty] and numbers[not_after]) then
+            number(qty)
+            number(not_after)
+        end
+        if keyed ~= '0' and keyed ~= '1' then
+            bad('keyed is neither 0 nor 1')
+        end
+        want(argv[at + 2], users, wanted_users)
+    end,
+    P = function(at)
+        want(argv[at + 1], users, wanted_users)
+        want(argv[at + 2], payments, wanted_payments)
+    end,
+    C = function(at)
+        want(argv[at + 1], users, wanted_users)
+    end,
+    T = function()
+    end,
+    M = function()
+        if count > 1 then
+            bad('cut: mark is a batch of its own')
+        end
+    end,
+    A = function(at)
+        want(argv[at], ops, wanted_ops)
+        for user in gmatch(argv[at + 2], '[^,]+') do
+            want(user, users, wanted_users)
+        end
+    end,
+    X = function()
+    end,
+}
+
+-- Compares two plain numbers as they are.
+local function is_less(a, b)
+    return #a < #b or #a == #b and a < b
+end
+
+-- Checks the commands' form and cut, and reads at once what they will surely need.
+local function check_commands()
+    local at, last = FIRST, prev ~= '-1' and prev or ''
+    for i = 1, count do
+        local letter, offset, time = argv[at], argv[at + 1], argv[at + 2]
+        local size = SIZE[letter]
+        if not size or not argv[at + size - 1] then
+            bad('command ' .. i .. ' is not one')
+        end
+        if not is_plain(offset) or not is_less(last, offset) then
+            bad('offsets do not rise')
+        end
+        last, last_time = offset, max(last_time, numbers[time] or number(time))
+        CHECK[letter](at + 3)
+        at = at + size
     end
-    if ARGV[at] or count > 0 and digits(last) ~= to then
+    if argv[at] or count > 0 and last ~= to then
         bad('the commands do not end at `to`')
     end
-    if not log.genesis and (ARGV[12] ~= 'G' or ARGV[15] ~= genesis) then
+    if not log.genesis and (argv[FIRST] ~= 'G' or argv[FIRST + 3] ~= genesis) then
         bad('the first command is not this genesis')
     end
-    read_fields(KEYS[3], wanted.O, users, parse_orders)
-    read_fields(KEYS[4], wanted.P, payments)
-    read_fields(KEYS[5], wanted.S, ops)
+    read_fields(KEYS[3], wanted_users, users)
+    read_fields(KEYS[4], wanted_payments, payments)
+    read_fields(KEYS[5], wanted_ops, ops)
 end
 
 local function run_commands()
-    local at = 12
+    local at = FIRST
     for i = 1, count do
-        local letter, offset = ARGV[at], ARGV[at + 1]
-        local size = SHAPE[letter][1]
-        log_time = max(log_time, numbers[ARGV[at + 2]])
-        events = {}
-        expire_due()
-        RULE[letter](offset, unpack(ARGV, at + 3, at + 2 + size))
-        lines[i] = events[2] and concat(events, ';') or events[1] or ''
-        at = at + 3 + size
+        local letter = argv[at]
+        local time = numbers[argv[at + 2]]
+        if time > log_time then
+            log_time = time
+        end
+        event, events = nil, nil
+        if next_due <= log_time then
+            expire_due()
+        end
+        RULE[letter](argv[at + 1], at + 3)
+        lines[i] = events and concat(events, ';') or event or ''
+        at = at + SIZE[letter]
     end
 end
 
 local function compute()
-    count = number(ARGV[11])
+    count = number(argv[11])
     local reply = read_log()
     if reply then
         return reply
@@ -890,10 +970,10 @@ local function compute()
     check_whole()
     read_outbox()
     if count > 0 then
-        if entries >= number(ARGV[9]) then
+        if entries >= number(argv[9]) then
             return 'full outbox'
         end
-        if log.orders + log.payments >= number(ARGV[10]) then
+        if log.orders + log.payments >= number(argv[10]) then
             return 'full remembered'
         end
     end
@@ -945,7 +1025,7 @@ local function write_due(list)
     local args = {}
     for i = list.pushed_at, #list.pushed do
         local e = list.pushed[i]
-        args[#args + 1] = digits(e.due) .. ' ' .. e.offset .. ' ' .. e.order_id .. ' ' .. e.user
+        args[#args + 1] = type(e) == 'string' and e or e.text
         if #args >= CHUNK then
             call('RPUSH', list.key, unpack(args))
             args = {}
@@ -970,7 +1050,7 @@ local function write(packed)
     end
     call('RPUSH', KEYS[6], head .. '\n' .. packed)
     write_outbox_trim()
-    write_hash(KEYS[3], dirty_users, function(user) return format_orders(users[user]) end)
+    write_hash(KEYS[3], dirty_users, format_orders)
     write_hash(KEYS[2], dirty_items, function(id) return format_item(items[id]) end)
     write_hash(KEYS[4], dirty_payments, function(id) return payments[id] end)
     write_hash(KEYS[5], dirty_ops, function(id) return ops[id] end)
