@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "common/hex.h"
+#include "common/mutant.h"
 
 enum {
     UUID_BYTES = 16,
@@ -231,9 +232,11 @@ bool ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice us
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     const bool ok =
         ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-        EVP_DigestUpdate(ctx, user_id.ptr, user_id.len) == 1 && EVP_DigestUpdate(ctx, "", 1) == 1 &&
-        EVP_DigestUpdate(ctx, item_id.ptr, item_id.len) == 1 && EVP_DigestUpdate(ctx, "", 1) == 1 &&
-        EVP_DigestUpdate(ctx, key.ptr, key.len) == 1 && EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+        EVP_DigestUpdate(ctx, user_id.ptr, MUTANT(USER_NOT_IN_ID) ? 0 : user_id.len) == 1 &&
+        EVP_DigestUpdate(ctx, "", 1) == 1 && EVP_DigestUpdate(ctx, item_id.ptr, item_id.len) == 1 &&
+        EVP_DigestUpdate(ctx, "", 1) == 1 &&
+        EVP_DigestUpdate(ctx, key.ptr, MUTANT(KEY_NOT_IN_ID) ? 0 : key.len) == 1 &&
+        EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
 
     EVP_MD_CTX_free(ctx);
     if (!ok) {

@@ -50,7 +50,21 @@
     X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \
     X(LOG_TIME_UNRECORDED, "log time is in the progress row")                                      \
     /* rebuild: lua/rebuild_*.lua, played by tests/sim/redis.c */                                  \
-    X(REBUILD_UNFENCED, "a rebuild is fenced by a token")
+    X(REBUILD_UNFENCED, "a rebuild is fenced by a token")                                          \
+    /* the door: producer/, common/ids.c */                                                        \
+    X(GATE_BEFORE_LOOKUP, "a keyed order is looked up before a gate refuses it")                   \
+    X(UNANSWERED_TO_GATE, "no answer to a look-up is a 503, never the gate's refusal")             \
+    X(BEHIND_TO_GATE, "nothing found in a Redis that is behind is no reason to refuse")            \
+    X(GATE_STAYS_SHUT, "the gate opens with the outcome that brings units back")                   \
+    X(GATE_OLDER_NEWS, "older news of an item never replaces newer")                               \
+    X(CONTENT_UNCOMPARED, "a key with other content is refused")                                   \
+    X(UNKNOWN_AS_FAILED, "a timed-out send is unknown, never failed")                              \
+    X(ACCEPTED_UNACKED, "202 only when Kafka has acknowledged")                                    \
+    X(KEY_NOT_IN_ID, "an order id is made from its key")                                           \
+    X(USER_NOT_IN_ID, "... and from its user")                                                     \
+    X(STRANGER_TOLD, "a decision is told to its order's user only")                                \
+    X(OLDER_TOLD, "outcomes older than what was told before tell nothing")                         \
+    X(PASSING_TOLD, "a state within a record is none")
 
 #define MUTANT_ENUM(name, rule) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANTS(MUTANT_ENUM) MUTANT_COUNT };

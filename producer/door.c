@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/ids.h"
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 
 struct partition {
@@ -197,7 +198,7 @@ static bool goes_with_first(struct door *d, const struct door_order *order,
     if (order->order_id.ptr == NULL || !inflight_find(d->inflight, order->order_id, &found)) {
         return false;
     }
-    if (found.qty != order->qty) {
+    if (found.qty != order->qty && !MUTANT(CONTENT_UNCOMPARED)) {
         door_refuse(d, REFUSAL_KEY_REUSED, verdict);
         return true;
     }
@@ -273,7 +274,7 @@ void door_order(struct door *d, const struct door_order *order, const struct doo
         refuse_unready(d, order->partition, now->mono_ms, verdict)) {
         return;
     }
-    if (order->order_id.ptr != NULL) {
+    if (order->order_id.ptr != NULL && !MUTANT(GATE_BEFORE_LOOKUP)) {
         *verdict = (struct door_verdict){.move = DOOR_LOOK};
         return;
     }
@@ -305,12 +306,18 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
         return;
     }
     if (look->result != DOOR_LOOK_GOT) {
+        if (MUTANT(UNANSWERED_TO_GATE)) {
+            pass_gates(d, order, now, verdict);
+            if (verdict->move == DOOR_REFUSE) {
+                return;
+            }
+        }
         door_refuse(d, REFUSAL_NOT_READY, verdict);
         return;
     }
     if (order->order_id.ptr != NULL && look->orders.ptr != NULL &&
         door_find_entry(look->orders, order->order_id, &entry)) {
-        if (entry.qty != order->qty) {
+        if (entry.qty != order->qty && !MUTANT(CONTENT_UNCOMPARED)) {
             door_refuse(d, REFUSAL_KEY_REUSED, verdict);
         } else {
             *verdict = (struct door_verdict){.move = DOOR_KNOWN, .known = entry};
@@ -320,14 +327,15 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
     if (goes_with_first(d, order, verdict)) {
         return;
     }
-    if (order->order_id.ptr != NULL && partition_of(d, order->partition)->is_recovering) {
+    if (order->order_id.ptr != NULL && partition_of(d, order->partition)->is_recovering &&
+        !MUTANT(BEHIND_TO_GATE)) {
         door_refuse(d, REFUSAL_RECOVERING, verdict); /* not found, but perhaps it was lost */
         return;
     }
     if (refuse_unready(d, order->partition, now->mono_ms, verdict)) {
         return;
     }
-    if (order->order_id.ptr != NULL && door_is_behind(d, look)) {
+    if (order->order_id.ptr != NULL && door_is_behind(d, look) && !MUTANT(BEHIND_TO_GATE)) {
         /* A gate shut since the look-up may have been shut by this very order: the log knows. */
         pass_line(d, order, verdict);
         return;

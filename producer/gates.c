@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "common/ids.h"
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 
 #define NIL UINT32_MAX
@@ -233,7 +234,10 @@ void gates_event(struct gates *g, const struct event *event, int64_t now_ms)
         return;
     }
     it = find(g, command_text(&event->item_id));
-    if (it == NULL || g->record_offset < it->position ||
+    if (MUTANT(GATE_STAYS_SHUT) && it != NULL && event->available > it->entry.available) {
+        return;
+    }
+    if (it == NULL || (g->record_offset < it->position && !MUTANT(GATE_OLDER_NEWS)) ||
         (g->record_offset == it->position && it->record != g->record)) {
         return;
     }

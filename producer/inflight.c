@@ -14,6 +14,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 
 #define NIL UINT32_MAX
@@ -317,7 +318,8 @@ size_t inflight_expire(struct inflight *t, int64_t now_ms)
 
     while (t->lists[LIST_FLYING].head != NIL &&
            t->slots[t->lists[LIST_FLYING].head].deadline_ms <= now_ms) {
-        leave(t, t->lists[LIST_FLYING].head, INFLIGHT_UNKNOWN, -1);
+        leave(t, t->lists[LIST_FLYING].head,
+              MUTANT(UNKNOWN_AS_FAILED) ? INFLIGHT_FAILED : INFLIGHT_UNKNOWN, -1);
         n++;
     }
     return n;

@@ -90,6 +90,29 @@
     X(REBUILD, "rebuild: is done")                                                                 \
     X(REBUILD_TAKEN, "rebuild: another began later")                                               \
     X(WAITING, "matcher: waits for a rebuild")                                                     \
+    X(DOOR_CRASH, "door: killed")                                                                  \
+    X(DOOR_LEFT, "door: drains, and ends")                                                         \
+    X(DOOR_STOP, "door: stopped, and goes on later")                                               \
+    X(DOOR_REWIND, "door: reads outcomes again")                                                   \
+    X(LOOK_FULL, "door: has too many look-ups under way")                                          \
+    X(LOOK_LOST, "door: a look-up is not answered")                                                \
+    X(SEND_FAILED, "door: a command certainly does not land")                                      \
+    X(SEND_UNKNOWN, "door: ... perhaps not")                                                       \
+    X(SEND_LOST, "door: ... and nobody says so")                                                   \
+    X(SENT_TWICE, "door: a command lands twice")                                                   \
+    X(REPORT_LOST, "door: a command lands, and its report is lost")                                \
+    X(RECORD_FOUND, "door: finds an order in MySQL")                                               \
+    X(GATE_SHUT, "door: the gate says sold out")                                                   \
+    X(PRESSED_AGAIN, "shopper: orders again with the same key")                                    \
+    X(SHOPPER_LEFT, "shopper: leaves")                                                             \
+    X(TOLD_STATE, "shopper: is told a state")                                                      \
+    X(TOLD_REJECTED, "shopper: ... that the log rejects the order")                                \
+    X(TOLD_QUEUED, "shopper: ... queued")                                                          \
+    X(TOLD_UNKNOWN, "shopper: ... unknown")                                                        \
+    X(TOLD_LATER, "shopper: ... to come again")                                                    \
+    X(TOLD_REUSED, "shopper: ... that the key is another order's")                                 \
+    X(TOLD_PAYMENT, "shopper: ... how a payment was answered")                                     \
+    X(PROBED, "shopper: orders what is there when all is well")                                    \
     X(HEAL, "a time without trouble")
 
 #define COVER_ENUM(name, text) COVER_##name,

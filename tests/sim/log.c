@@ -23,11 +23,21 @@ static void new_log_id(struct world *w, struct shard *s)
                    random_u64(&w->random), random_u64(&w->random));
 }
 
-void log_init(struct world *w, struct shard *s)
+void log_start(struct world *w, struct shard *s)
 {
     s->fold = fold_create(s->number, w->n_shards);
     s->cut = -1;
     new_log_id(w, s);
+}
+
+/* Those that are not the parent's. */
+static void free_fields(char **fields, char *const *parents, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (parents == NULL || fields[i] != parents[i]) {
+            free(fields[i]);
+        }
+    }
 }
 
 void log_fini(struct shard *s)
@@ -40,6 +50,8 @@ void log_fini(struct shard *s)
         free(node->value);
         free(node->line);
         free(node->outcome);
+        free_fields(node->orders, node->parent == NULL ? NULL : node->parent->orders, USERS);
+        free_fields(node->items, node->parent == NULL ? NULL : node->parent->items, ITEMS);
         free(node);
         node = older;
     }
@@ -122,6 +134,44 @@ static void write_outcome(struct world *w, struct shard *s, struct node *node,
     buf_fini(&out);
 }
 
+static char *text_of(bool is_there, struct buf *out)
+{
+    char *text = is_there ? xmemdup0(out->ptr, out->len) : NULL;
+
+    buf_fini(out);
+    return text;
+}
+
+/* What look-ups tell of those whom the outcome names. */
+static void note_fields(struct world *w, struct shard *s, struct node *node)
+{
+    bool is_new[USERS] = {false};
+    bool is_moved[ITEMS] = {false};
+    struct buf out;
+
+    node->first = node->parent == NULL ? node : node->parent->first;
+    if (node->parent != NULL) {
+        memcpy(node->orders, node->parent->orders, sizeof(node->orders));
+        memcpy(node->items, node->parent->items, sizeof(node->items));
+    }
+    buf_init(&out, FOLD_VALUE_MAX);
+    for (size_t i = 0; i < w->outcome.n_events; i++) {
+        const struct event *e = &w->outcome.events[i];
+        const int user = e->user_id.len == 2 ? e->user_id.s[1] - '0' : -1;
+        const int item = e->item_id.len > 0 ? e->item_id.s[0] - 'x' : -1;
+
+        if (user >= 0 && user < USERS && !is_new[user]) {
+            is_new[user] = true;
+            node->orders[user] =
+                text_of(fold_orders(s->fold, command_text(&e->user_id), &out), &out);
+        }
+        if (item >= 0 && item < ITEMS && !is_moved[item]) {
+            is_moved[item] = true;
+            node->items[item] = text_of(fold_item(s->fold, command_text(&e->item_id), &out), &out);
+        }
+    }
+}
+
 /* What the rules make of the record. */
 static void work_out(struct world *w, struct shard *s, struct node *node)
 {
@@ -149,14 +199,20 @@ static void work_out(struct world *w, struct shard *s, struct node *node)
     write_outcome(w, s, node, &log);
     judge(w, s, node, fold_last_command(s->fold));
     node->digest = s->judged.digest;
+    note_fields(w, s, node);
+}
+
+bool log_has_room(const struct shard *s)
+{
+    return s->n < LOG_MAX && !s->has_rules && s->judged.n_orders + 2 <= ROWS_ORDERS &&
+           s->judged.n_payments + 2 <= ROWS_PAYMENTS;
 }
 
 void log_append(struct world *w, struct shard *s, const char *value)
 {
     struct node *node;
 
-    if (s->n >= LOG_MAX || s->has_rules || s->judged.n_orders + 2 > ROWS_ORDERS ||
-        s->judged.n_payments + 2 > ROWS_PAYMENTS) {
+    if (!log_has_room(s)) {
         return;
     }
     node = xcalloc(1, sizeof(*node));

@@ -6,10 +6,11 @@
 
 #include "tests/sim/world.h"
 
-void log_init(struct world *w, struct shard *s);
+void log_start(struct world *w, struct shard *s);
 void log_fini(struct shard *s);
 
 /* A record at the end, with the broker's time.  Nothing when the log may not grow any more. */
+bool log_has_room(const struct shard *s);
 void log_append(struct world *w, struct shard *s, const char *value);
 
 /* A record that fits what was before it: genesis, a sale, then anything. */

@@ -214,6 +214,14 @@ static bool insert_item(struct tables *t, const struct value *v, struct err *err
     return tables_add_item(t, &row) || refuse(err, "no room");
 }
 
+static void copy(struct mysql *to, const struct mysql *from)
+{
+    to->progress = from->progress;
+    to->last_move = from->last_move;
+    to->last_tcc = from->last_tcc;
+    tables_copy(&to->tables, &from->tables);
+}
+
 static bool insert_row(struct mysql *m, const struct value *v, const char *sql, int64_t *affected,
                        struct err *err)
 {
@@ -348,7 +356,7 @@ static void answer_progress(struct db *db, const char *sql, db_row_fn *row, void
     struct slice columns[7];
 
     db->s = &db->w->shards[number_after(sql, "partition_id = ")];
-    db->work = db->s->mysql;
+    copy(&db->work, &db->s->mysql);
     p = &db->work.progress;
     ids_hash_format(chain, p->chain);
     (void)snprintf(texts[0], sizeof(texts[0]), "%" PRId64, p->position);
@@ -419,11 +427,13 @@ bool db_commit(struct db *db, struct err *err)
         return err_set(err, ERR_RETRY, "the connection breaks at COMMIT");
     }
     if (s->n_mysql_past == MYSQL_PAST_MAX) {
-        memmove(s->mysql_past, s->mysql_past + 1, (MYSQL_PAST_MAX - 1) * sizeof(s->mysql_past[0]));
+        for (size_t i = 1; i < MYSQL_PAST_MAX; i++) {
+            copy(&s->mysql_past[i - 1], &s->mysql_past[i]);
+        }
         s->n_mysql_past--;
     }
-    s->mysql_past[s->n_mysql_past++] = s->mysql;
-    s->mysql = db->work;
+    copy(&s->mysql_past[s->n_mysql_past++], &s->mysql);
+    copy(&s->mysql, &db->work);
     seen(COVER_COMMIT);
     if (db->fate == MYSQL_LOST_REPLY) {
         seen(COVER_COMMIT_LOST);
@@ -482,7 +492,7 @@ void mysql_fail_over(struct world *w, struct shard *s)
         return;
     }
     i = (size_t)below(w, (int64_t)s->n_mysql_past);
-    s->mysql = s->mysql_past[i];
+    copy(&s->mysql, &s->mysql_past[i]);
     s->n_mysql_past = i;
     s->has_mysql_moved = true;
     tell(w, "mysql %d: falls back to %" PRId64, s->number, s->mysql.progress.position);

@@ -116,10 +116,7 @@ void redis_genesis(const struct node *node, char text[IDS_LOG_LEN + 1])
 {
     const char *at;
 
-    while (node->parent != NULL) {
-        node = node->parent;
-    }
-    at = strstr(node->value, "\"log_id\":\"");
+    at = strstr(node->first->value, "\"log_id\":\"");
     memcpy(text, at + 10, IDS_LOG_LEN);
     text[IDS_LOG_LEN] = '\0';
 }

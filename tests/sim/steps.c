@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tests/sim/doors.h"
 #include "tests/sim/flights.h"
 #include "tests/sim/guardians.h"
 #include "tests/sim/heal.h"
@@ -9,6 +10,7 @@
 #include "tests/sim/matchers.h"
 #include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
+#include "tests/sim/shoppers.h"
 #include "tests/sim/wire.h"
 
 enum {
@@ -41,6 +43,13 @@ enum fault {
     FAULT_MYSQL_FAILOVER,
     FAULT_TOPIC_CUT,
     FAULT_REBUILD,
+    FAULT_DOOR_CRASH,
+    FAULT_DOOR_STOP,
+    FAULT_DOOR_LEAVE,
+    FAULT_DOOR_LINK,
+    FAULT_DOOR_KAFKA,
+    FAULT_DOOR_REWIND,
+    FAULT_DOOR_FULL,
     FAULT_COUNT,
 };
 
@@ -211,11 +220,48 @@ static void befall_guardian(struct world *w, enum fault fault, struct shard *s)
     }
 }
 
+static void befall_door(struct world *w, enum fault fault)
+{
+    const int door = (int)below(w, DOORS);
+
+    switch (fault) {
+    case FAULT_DOOR_CRASH:
+        doors_crash(w, door);
+        break;
+    case FAULT_DOOR_STOP:
+        doors_stop(w, door);
+        break;
+    case FAULT_DOOR_LEAVE:
+        doors_leave(w, door);
+        break;
+    case FAULT_DOOR_LINK:
+        doors_cut_link(w, door);
+        break;
+    case FAULT_DOOR_KAFKA:
+        doors_lose_kafka(w, door);
+        break;
+    case FAULT_DOOR_REWIND:
+        doors_rewind(w, door);
+        break;
+    case FAULT_DOOR_FULL:
+        doors_fill(w, door);
+        break;
+    case FAULT_SPLIT:
+        if (chance(w, 50)) {
+            doors_switch_master(w, door);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 static void befall(struct world *w, enum fault fault, int matcher)
 {
     struct shard *s = any_shard(w);
 
     befall_guardian(w, fault, s);
+    befall_door(w, fault);
     switch (fault) {
     case FAULT_FAILOVER:
         redis_fail_over(w, s);
@@ -273,12 +319,13 @@ static void go(struct world *w)
         trouble(w);
         return;
     }
-    switch (below(w, 12)) {
+    switch (below(w, 16)) {
     case 0:
         log_append_something(w, any_shard(w));
         break;
     case 1:
         pass_time(w, below(w, chance(w, 20) ? 3000 : 120));
+        doors_pass_time(w);
         break;
     case 2:
     case 3:
@@ -291,6 +338,13 @@ static void go(struct world *w)
     case 6:
     case 7:
         guardians_go_on(w, (int)below(w, GUARDIANS));
+        break;
+    case 8:
+        doors_go_on(w);
+        break;
+    case 9:
+    case 10:
+        shoppers_go_on(w);
         break;
     default:
         matchers_go_on(w, matcher);
@@ -345,6 +399,7 @@ static bool is_over(const struct world *w)
 static void do_step(struct world *w, const struct step *step)
 {
     w->random = (struct random){step->luck};
+    doors_note_redis(w);
     switch (step->kind) {
     case STEP_GO:
         go(w);

@@ -105,6 +105,20 @@ bool tables_add_operation(struct tables *t, const struct row_operation *row)
     return true;
 }
 
+void tables_copy(struct tables *to, const struct tables *from)
+{
+    to->n_orders = from->n_orders;
+    to->n_items = from->n_items;
+    to->n_payments = from->n_payments;
+    to->n_operations = from->n_operations;
+    to->digest = from->digest;
+    memcpy(to->is_forgotten, from->is_forgotten, from->n_orders * sizeof(to->is_forgotten[0]));
+    memcpy(to->orders, from->orders, from->n_orders * sizeof(to->orders[0]));
+    memcpy(to->items, from->items, from->n_items * sizeof(to->items[0]));
+    memcpy(to->payments, from->payments, from->n_payments * sizeof(to->payments[0]));
+    memcpy(to->operations, from->operations, from->n_operations * sizeof(to->operations[0]));
+}
+
 int64_t tables_committed(const struct tables *t, const char *user_id, const char *item_id)
 {
     int64_t sum = 0;

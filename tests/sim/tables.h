@@ -69,6 +69,9 @@ bool tables_add_item(struct tables *t, const struct row_item *row);
 bool tables_add_payment(struct tables *t, const struct row_payment *row);
 bool tables_add_operation(struct tables *t, const struct row_operation *row);
 
+/* The rows that there are, and no more: a copy is made for each transaction. */
+void tables_copy(struct tables *to, const struct tables *from);
+
 /* Takes a row out of the digest, or puts it back. */
 void tables_toggle_order(struct tables *t, const struct row_order *row);
 void tables_toggle_item(struct tables *t, const struct row_item *row);

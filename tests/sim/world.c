@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
+#include "tests/sim/doors.h"
 #include "tests/sim/guardians.h"
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
@@ -38,12 +40,24 @@ void tell(const struct world *w, const char *fmt, ...)
     (void)printf("\n");
 }
 
+/* Of the world that runs now. */
+static struct clock_hands hands;
+
+void pass_time(struct world *w, int64_t ms)
+{
+    w->now.mono_ms += ms;
+    w->now.wall_ms += ms;
+    hands = (struct clock_hands){w->now.mono_ms * 1000, w->now.wall_ms};
+}
+
 void world_init(struct world *w, uint64_t seed)
 {
     memset(w, 0, sizeof(*w));
     w->random = (struct random){seed};
     w->seed = seed;
     w->now = (struct part_time){1000, 1700000000000};
+    clock_pretend(&hands);
+    pass_time(w, 0);
     w->n_shards = chance(w, 70) ? 1 : 2;
     w->may_cut = chance(w, 20);
     w->percent = (int)(1 + below(w, 8));
@@ -67,16 +81,18 @@ void world_init(struct world *w, uint64_t seed)
         w->shards[i].mysql.progress = PROGRESS_NONE;
         w->shards[i].mysql.last_move = -1;
         w->shards[i].mysql.last_tcc = -1;
-        log_init(w, &w->shards[i]);
+        log_start(w, &w->shards[i]);
     }
     w->rows_max = 1 + below(w, 20);
     buf_init(&w->sql, 1 << 20);
     matchers_init(w);
     guardians_init(w);
+    doors_init(w);
 }
 
 void world_fini(struct world *w)
 {
+    doors_fini(w);
     matchers_fini(w);
     guardians_fini(w);
     for (int i = 0; i < w->n_shards; i++) {

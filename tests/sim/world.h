@@ -31,6 +31,7 @@ enum {
     SHARDS_MAX = 2,
     MATCHERS = 3,
     GUARDIANS = 2,
+    DOORS = 2,
     BATCHES_MAX = 3,
     MYSQL_PAST_MAX = 6,
     FAULT_BIT_MYSQL = 1 << 30,
@@ -41,6 +42,7 @@ enum {
     CALLS_MAX = 64,
     FLIGHTS_MAX = 4096,
     USERS = 6,
+    ITEMS = 2,
     ORDERS_REMEMBERED = 6, /* per user: TEST_BOUND in common/fold.c */
     COMPLAINT_MAX = 1024,
 };
@@ -56,6 +58,9 @@ struct node {
     uint64_t hash, chain, digest;
     char *value; /* owned; NULL: a tombstone */
     char *line, *outcome;
+    struct node *first;  /* the genesis before it, or it itself */
+    char *orders[USERS]; /* as in Redis, NULL: none; the parent's, unless the record changed it */
+    char *items[ITEMS];
     int64_t expiries;
     enum command_type type;
     int landed;      /* copies in the outcomes topic */
@@ -207,6 +212,7 @@ struct world {
     struct flight flights[FLIGHTS_MAX];
     size_t n_flights;
     struct outcome outcome; /* room to parse */
+    struct crowd *crowd;    /* doors and shoppers */
 };
 
 /* Ends the schedule: a promise is broken. */
@@ -233,10 +239,7 @@ static inline struct shard *any_shard(struct world *w)
 void world_init(struct world *w, uint64_t seed);
 void world_fini(struct world *w);
 
-static inline void pass_time(struct world *w, int64_t ms)
-{
-    w->now.mono_ms += ms;
-    w->now.wall_ms += ms;
-}
+/* Also on the clocks of common/clock.h. */
+void pass_time(struct world *w, int64_t ms);
 
 #endif /* TESTS_SIM_WORLD_H */

@@ -1,0 +1,428 @@
+/*
+ * What a shopper is told is compared with what the log made of his order.  Redis may be an older
+ * state, so an answer may be the truth of an earlier position; but not of one before `floor`, the
+ * oldest that Redis stood at while he waited.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/log.h"
+#include "tests/sim/porch.h"
+
+#define BROKEN(v, promise, fmt, ...)                                                               \
+    wrong((v)->world, "promise " promise " is broken: shopper %" PRIu64 " is told " fmt,           \
+          (v)->number, __VA_ARGS__)
+
+/* ---- reading an answer ---- */
+
+/* The text of a member; empty when there is none. */
+static void text_of(struct slice body, const char *name, char out[IDS_MAX])
+{
+    char member[24];
+    const char *at;
+    size_t n = 0;
+
+    out[0] = '\0';
+    if (body.ptr == NULL) {
+        return;
+    }
+    (void)snprintf(member, sizeof(member), "\"%s\":", name);
+    at = memmem(body.ptr, body.len, member, strlen(member));
+    if (at == NULL) {
+        return;
+    }
+    at += strlen(member);
+    at += *at == '"';
+    while (n + 1 < IDS_MAX && at < body.ptr + body.len && strchr("\",}]", *at) == NULL) {
+        out[n++] = *at++;
+    }
+    out[n] = '\0';
+}
+
+static int64_t number_of(struct slice body, const char *name)
+{
+    char text[IDS_MAX];
+    int64_t n;
+
+    text_of(body, name, text);
+    return slice_to_i64(slice_str(text), 0, INT64_MAX, &n) ? n : -1;
+}
+
+/* ---- what is true ---- */
+
+static struct shard *shard_of(const struct http_request *v)
+{
+    return &v->world->shards[v->wish->shard];
+}
+
+static const struct row_order *row_of(const struct http_request *v, const char *order_id)
+{
+    char user[NAME_SIZE];
+
+    (void)wish_user(v->wish, user);
+    return tables_order(&shard_of(v)->judged, order_id, user);
+}
+
+static const char *state_in(const char *orders, const char *order_id)
+{
+    struct slice rest = orders == NULL ? (struct slice){NULL, 0} : slice_str(orders);
+    struct order_entry entry;
+
+    while (order_entry_next(&rest, &entry) == 1) {
+        if (slice_eq(entry.order_id, slice_str(order_id))) {
+            return order_state_name(entry.state);
+        }
+    }
+    return "";
+}
+
+/*
+ * The order was in that state at some time since; it may have been some time before he came, but only
+ * if his door had not read of it by then, or Redis has gone back.
+ */
+static bool was_so(const struct http_request *v, const char *order_id, const char *state)
+{
+    const int64_t since = v->floor < v->highest ? v->floor : v->highest;
+    const struct shard *s = shard_of(v);
+    const char *known = NULL;
+
+    for (const struct node *node = log_at(s, s->n - 1); node != NULL; node = node->parent) {
+        const char *orders = node->orders[v->wish->user];
+
+        if (orders != known && strcmp(state_in(orders, order_id), state) == 0) {
+            return true;
+        }
+        known = orders;
+        if (node->offset <= since) {
+            break;
+        }
+    }
+    return false;
+}
+
+/* Remembered by the rules, and decided where everybody could know it. */
+static bool is_decided(const struct http_request *v, const char *order_id, int64_t position)
+{
+    const struct tables *t = &shard_of(v)->judged;
+    const struct row_order *row = row_of(v, order_id);
+
+    return row != NULL && !t->is_forgotten[row - t->orders] && row->decided_offset <= position;
+}
+
+static bool is_in_log(const struct http_request *v, const char *order_id, int64_t position)
+{
+    const struct shard *s = shard_of(v);
+
+    for (int64_t i = position < 0 ? 0 : position; i < (position < 0 ? s->n : position + 1); i++) {
+        const struct node *node = log_at(s, i);
+
+        if (node != NULL && node->type == COMMAND_ORDER && strstr(node->value, order_id) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- what is told ---- */
+
+static void learn(struct http_request *v, const char *order_id)
+{
+    struct wish *wish = v->wish;
+
+    if (order_id[0] == '\0') {
+        BROKEN(v, "2", "no order id%s", "");
+    }
+    if (wish->order_id[0] != '\0' && strcmp(wish->order_id, order_id) != 0) {
+        BROKEN(v, "2", "of a second order %s: his first is %s", order_id, wish->order_id);
+    }
+    for (size_t i = 0; i < v->world->crowd->n_wishes; i++) {
+        const struct wish *other = &v->world->crowd->wishes[i];
+
+        if (other != wish && strcmp(other->order_id, order_id) == 0) {
+            BROKEN(v, "2", "%s, which is another key's or another's order", order_id);
+        }
+    }
+    memcpy(wish->order_id, order_id, sizeof(wish->order_id));
+}
+
+/* An order's state, decided: true of him, of his order, and of what he asked for. */
+static void check_state(struct http_request *v, const char *order_id, const char *state,
+                        const char *reason)
+{
+    const struct row_order *row = row_of(v, order_id);
+
+    if (v->is_stranger) {
+        BROKEN(v, "3", "of %s, which is not his", order_id);
+    }
+    if (shard_of(v)->cut >= 0) {
+        return; /* it may have been so before */
+    }
+    if (row == NULL) {
+        BROKEN(v, "3", "`%s` of %s, which the log does not decide", state, order_id);
+    }
+    if (v->kind == CALLS_ORDER && row->qty != v->qty) {
+        BROKEN(v, "2", "of an order of %" PRId64 " where he wants %" PRId64, row->qty, v->qty);
+    }
+    if (strcmp(state, "rejected") == 0) {
+        if (row->state != ORDER_REJECTED ||
+            strcmp(reason, reason_name((enum reason)row->reason)) != 0) {
+            BROKEN(v, "3", "`rejected` (%s) of %s, which the log does not reject so", reason,
+                   order_id);
+        }
+    } else if (!was_so(v, order_id, state)) {
+        BROKEN(v, "3", "`%s` of %s, which it was not since %" PRId64, state, order_id, v->floor);
+    }
+}
+
+/* `queued`, `unknown`, or nothing at all, of an order whose decision stood in Redis all the time. */
+static void check_undecided(struct http_request *v, const char *state)
+{
+    if (!v->is_stranger && shard_of(v)->cut < 0 && is_decided(v, v->wish->order_id, v->floor)) {
+        BROKEN(v, "3", "`%s` of %s, which is decided", state, v->wish->order_id);
+    }
+}
+
+static void check_queued(struct http_request *v, const char *order_id, int64_t position)
+{
+    if (shard_of(v)->cut < 0 && !is_in_log(v, order_id, position)) {
+        BROKEN(v, "2", "that %s is accepted at %" PRId64 ", where the log has it not", order_id,
+               position);
+    }
+    v->wish->position = position >= 0 ? position : v->wish->position;
+}
+
+static bool is_undecided(const char *state)
+{
+    return strcmp(state, "queued") == 0 || strcmp(state, "unknown") == 0;
+}
+
+static void hear_order(struct http_request *v, int status, struct slice body)
+{
+    char order_id[IDS_MAX];
+    char state[IDS_MAX];
+    char reason[IDS_MAX];
+
+    text_of(body, "order_id", order_id);
+    text_of(body, "state", state);
+    text_of(body, "reason", reason);
+    if (v->kind == CALLS_ORDER) {
+        learn(v, order_id);
+    }
+    if (status == 202) {
+        check_queued(v, order_id, number_of(body, "position"));
+        seen(COVER_TOLD_QUEUED);
+    } else if (is_undecided(state)) {
+        check_undecided(v, state);
+    } else {
+        check_state(v, order_id, state, reason);
+        if (status == 201 && strcmp(state, "reserved") != 0) {
+            BROKEN(v, "3", "201 with `%s`", state);
+        }
+        v->wish->is_final = true;
+        seen(COVER_TOLD_STATE);
+    }
+}
+
+static void hear_payment(struct http_request *v, struct slice body)
+{
+    struct shard *s = shard_of(v);
+    const struct row_payment *row = tables_payment(&s->judged, v->payment_id);
+    char payment[IDS_MAX];
+
+    text_of(body, "payment", payment);
+    if (s->cut >= 0 || strcmp(payment, "queued") == 0 || strcmp(payment, "duplicate") == 0) {
+        return;
+    }
+    seen(COVER_TOLD_PAYMENT);
+    if (row == NULL || row->answer != (strcmp(payment, "paid") == 0 ? 'P' : 'R')) {
+        BROKEN(v, "5", "`%s` of a payment that is not", payment);
+    }
+}
+
+static void end_visit(struct http_request *v)
+{
+    v->is_used = false;
+    v->world->crowd->pending--;
+}
+
+/* What is said to one who left, or by a process that was killed, is heard by nobody. */
+static bool is_heard(const struct http_request *v)
+{
+    return !v->porch->is_killed && !v->is_gone;
+}
+
+void http_reply_json(struct http_request *req, int status, const struct http_field *fields,
+                     struct slice body)
+{
+    struct http_request *v = req;
+
+    (void)fields;
+    end_visit(v);
+    if (!is_heard(v)) {
+        return;
+    }
+    tell(v->world, "shopper %" PRIu64 ": hears %d %.*s", v->number, status, (int)body.len,
+         body.ptr);
+    switch (v->kind) {
+    case CALLS_ORDER:
+    case CALLS_SHOW:
+        hear_order(v, status, body);
+        break;
+    case CALLS_PAY:
+        hear_payment(v, body);
+        break;
+    case CALLS_CANCEL:
+        if (status == 200) {
+            check_state(v, v->wish->order_id, "cancelled", "");
+        }
+        break;
+    case CALLS_ITEM:
+        break;
+    }
+}
+
+/* ---- refusals ---- */
+
+/* He is told that this request placed nothing: what was sent for it must never stand in the log. */
+static void check_placed_nothing(struct http_request *v)
+{
+    struct crowd *crowd = v->world->crowd;
+
+    if (v->has_landed) {
+        BROKEN(v, "2", "that nothing was placed, and the log has it: %s", v->wish->order_id);
+    }
+    for (size_t i = 0; i < crowd->n_parcels; i++) {
+        crowd->parcels[i].is_denied =
+            crowd->parcels[i].is_denied || crowd->parcels[i].visit == v->number;
+    }
+}
+
+/* Units enough were there at every position since what the door had read when he came. */
+static bool was_available(const struct http_request *v)
+{
+    const struct shard *s = shard_of(v);
+    struct item_entry item;
+
+    for (const struct node *node = log_at(s, s->n - 1); node != NULL; node = node->parent) {
+        const char *text = node->items[v->wish->item - 'x'];
+
+        if (text == NULL || !item_entry_parse(slice_str(text), &item) || item.available < v->qty) {
+            return false;
+        }
+        if (node->offset <= v->highest) {
+            break;
+        }
+    }
+    return true;
+}
+
+/* The door itself says that there is nothing for him. */
+static void check_gate(struct http_request *v, const char *reason)
+{
+    const int64_t known = v->floor > v->highest ? v->floor : v->highest;
+    char order_id[IDS_ORDER_LEN + 1];
+    char user[NAME_SIZE];
+    char item[NAME_SIZE];
+    char key[NAME_SIZE];
+
+    if (shard_of(v)->cut >= 0) {
+        return;
+    }
+    if (v->wish->key != 0) {
+        (void)snprintf(key, sizeof(key), "k%d", v->wish->key);
+        if (ids_order_keyed(order_id, v->wish->shard, wish_user(v->wish, user),
+                            wish_item(v->wish, item), slice_str(key)) &&
+            is_decided(v, order_id, known)) {
+            BROKEN(v, "3", "`%s` by a gate, and his order %s is decided", reason, order_id);
+        }
+    }
+    if (strcmp(reason, "sold_out") == 0) {
+        seen(COVER_GATE_SHUT);
+        if (v->is_sound && porch_is_sound(v->porch, v->wish->shard) && was_available(v)) {
+            BROKEN(v, "9", "`%s` by a gate that has read that units are there", reason);
+        }
+    }
+    if (v->wish->is_probe && v->world->is_healing && strcmp(reason, "sold_out") == 0) {
+        BROKEN(v, "9", "`%s` when units are there and nothing is amiss", reason);
+    }
+    v->wish->is_final = true;
+}
+
+static void hear_conflict(struct http_request *v, const struct http_problem *problem)
+{
+    char order_id[IDS_MAX];
+
+    text_of(problem->members, "order_id", order_id);
+    if (v->kind != CALLS_ORDER) {
+        return;
+    }
+    if (order_id[0] == '\0') {
+        check_placed_nothing(v);
+        check_gate(v, problem->reason);
+        return;
+    }
+    learn(v, order_id);
+    check_state(v, order_id, "rejected", problem->reason);
+    v->wish->is_final = true;
+    seen(COVER_TOLD_REJECTED);
+}
+
+static void hear_unknown(struct http_request *v, const struct http_problem *problem)
+{
+    char order_id[IDS_MAX];
+
+    text_of(problem->members, "order_id", order_id);
+    if (v->kind == CALLS_ORDER) {
+        learn(v, order_id);
+    }
+    seen(COVER_TOLD_UNKNOWN);
+}
+
+static void hear_not_found(struct http_request *v, const struct http_problem *problem)
+{
+    if (v->kind == CALLS_ORDER) {
+        check_placed_nothing(v);
+        check_gate(v, problem->reason);
+    } else if (v->kind == CALLS_SHOW) {
+        check_undecided(v, problem->reason);
+        v->wish->is_final = v->wish->is_final || v->world->is_healing;
+    }
+}
+
+void http_reply_problem(struct http_request *req, const struct http_problem *problem,
+                        const struct http_field *fields)
+{
+    struct http_request *v = req;
+
+    (void)fields;
+    end_visit(v);
+    if (!is_heard(v)) {
+        return;
+    }
+    tell(v->world, "shopper %" PRIu64 ": hears %d %s: %s", v->number, problem->status,
+         problem->reason, problem->detail);
+    switch (problem->status) {
+    case 404:
+        hear_not_found(v, problem);
+        break;
+    case 409:
+        hear_conflict(v, problem);
+        break;
+    case 422:
+        seen(COVER_TOLD_REUSED);
+        if ((v->wish->qtys & ~(1U << v->qty)) == 0) {
+            BROKEN(v, "2", "`%s`, and he never asked for anything else", problem->reason);
+        }
+        v->wish->is_final = true;
+        break;
+    case 503:
+        check_placed_nothing(v);
+        seen(COVER_TOLD_LATER);
+        break;
+    case 504:
+        hear_unknown(v, problem);
+        break;
+    default:
+        BROKEN(v, "3", "%d %s", problem->status, problem->reason);
+    }
+}
