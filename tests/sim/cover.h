@@ -113,10 +113,43 @@
     X(TOLD_REUSED, "shopper: ... that the key is another order's")                                 \
     X(TOLD_PAYMENT, "shopper: ... how a payment was answered")                                     \
     X(PROBED, "shopper: orders what is there when all is well")                                    \
+    X(KILLED_SENDING, "matcher: killed when it has sent a batch")                                  \
+    X(KILLED_APPLIED, "matcher: ... heard what became of it")                                      \
+    X(KILLED_ASKING, "matcher: ... asked for the position")                                        \
+    X(KILLED_PLACED, "matcher: ... heard the position")                                            \
+    X(KILLED_FETCHING, "matcher: ... begun to fetch")                                              \
+    X(KILLED_READING, "matcher: ... read a record")                                                \
+    X(KILLED_MEASURING, "matcher: ... asked where the log ends")                                   \
+    X(KILLED_MEASURED, "matcher: ... heard where it ends")                                         \
+    X(KILLED_PUBLISHING, "matcher: ... handed a message to Kafka")                                 \
+    X(KILLED_ACKED, "matcher: ... heard that it is there")                                         \
+    X(CRASHED_LOADED, "guardian: killed when it has read the position")                            \
+    X(CRASHED_READING, "guardian: ... read an outcome")                                            \
+    X(CRASHED_COMMITTED, "guardian: ... committed")                                                \
+    X(CRASHED_UNSURE, "guardian: ... heard nothing of its commit")                                 \
+    X(CRASHED_PROBING, "guardian: ... asked Redis what is missing")                                \
+    X(CRASHED_PROBED, "guardian: ... asked the topic")                                             \
+    X(CRASHED_WIPED, "guardian: ... begun a rebuild")                                              \
+    X(CRASHED_PIECE, "guardian: ... written a piece of it")                                        \
+    X(CRASHED_REBUILT, "guardian: ... ended it")                                                   \
+    X(LEFT_ASKING, "door: killed when it has asked Redis")                                         \
+    X(LEFT_LOOKED, "door: ... heard the answer")                                                   \
+    X(LEFT_SENDING, "door: ... handed a command to Kafka")                                         \
+    X(LEFT_REPORTED, "door: ... heard that it is in the log")                                      \
+    X(LEFT_FAILED, "door: ... heard that it is not, or perhaps not")                               \
+    X(LEFT_READING, "door: ... read an outcome")                                                   \
+    X(LEFT_ASKING_MYSQL, "door: ... asked MySQL")                                                  \
+    X(LEFT_ANSWERING, "door: ... answered")                                                        \
     X(HEAL, "a time without trouble")
 
 #define COVER_ENUM(name, text) COVER_##name,
-enum cover { COVERS(COVER_ENUM) COVER_COUNT };
+enum cover { COVER_NONE, COVERS(COVER_ENUM) COVER_COUNT };
+
+/* What somebody may be killed behind. */
+enum {
+    COVER_FATAL_FIRST = COVER_KILLED_SENDING,
+    FATAL_KINDS = COVER_LEFT_ANSWERING - COVER_KILLED_SENDING + 1,
+};
 
 /* Of this process; the runner adds them up. */
 extern uint64_t *cover_counts;

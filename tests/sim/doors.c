@@ -27,6 +27,7 @@ static void start(struct porch *p)
 
     p->is_down = p->is_full = p->is_behind = p->is_killed = p->is_leaving = false;
     p->lookup.n = p->record.n = 0;
+    p->did = COVER_NONE;
     p->calls = calls_create(&p->base, &p->world->crowd->settings, &err);
     if (p->calls == NULL) {
         wrong(p->world, "a door does not start: %s", err.text);
@@ -111,9 +112,19 @@ void doors_crash(struct world *w, int door)
 
     if (p->calls != NULL) {
         seen(COVER_DOOR_CRASH);
+        seen(p->did);
         tell(w, "door %d: is killed", door);
         end(p, true);
         p->is_stopped = false;
+    }
+}
+
+void doors_crash_fatal(struct world *w)
+{
+    for (int i = 0; i < DOORS; i++) {
+        if (porch_of(w, i)->did == w->fatal && chance(w, FATAL_PERCENT)) {
+            doors_crash(w, i);
+        }
     }
 }
 

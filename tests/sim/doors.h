@@ -18,6 +18,7 @@ void doors_pass_time(struct world *w);
 
 /* Trouble. */
 void doors_crash(struct world *w, int door);
+void doors_crash_fatal(struct world *w);     /* those that have just done what is fatal now */
 void doors_stop(struct world *w, int door);  /* or it goes on */
 void doors_leave(struct world *w, int door); /* asked to end */
 void doors_cut_link(struct world *w, int door);

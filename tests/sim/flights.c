@@ -82,6 +82,7 @@ static void fly(struct world *w, size_t i)
         } else {
             part_acked(part, f->seq, f->kind);
         }
+        w->matchers[m].did = COVER_KILLED_ACKED;
     }
     drop(w, i);
 }

@@ -39,6 +39,7 @@ static void load(struct world *w, int guardian, struct shard *s)
     struct keeper *k = &w->guardians[guardian][s->number];
 
     k->is_loaded = true;
+    w->guardian_did[guardian] = COVER_CRASHED_LOADED;
     tell(w, "guardian %d/%d: loads position %" PRId64, guardian, s->number,
          s->mysql.progress.position);
     act(w, guardian, s, follow_loaded(&k->follow, &s->mysql.progress, w->now.mono_ms));
@@ -73,6 +74,7 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
     k->is_sent = true;
     switch (mysql_commit(w, k->batches[0], fate, &now, &err)) {
     case COMMIT_DONE:
+        w->guardian_did[guardian] = COVER_CRASHED_COMMITTED;
         tell(w, "guardian %d/%d: committed up to %" PRId64, guardian, s->number,
              ledger_end(k->batches[0])->position);
         ledger_destroy(k->batches[0]);
@@ -88,6 +90,7 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
         start_over(k);
         break;
     case COMMIT_RETRY:
+        w->guardian_did[guardian] = COVER_CRASHED_UNSURE;
         tell(w, "guardian %d/%d: %s", guardian, s->number, err.text);
         seen(COVER_COMMIT_RETRY);
         break;
@@ -161,6 +164,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
             return;
         }
         p->is_known = true;
+        w->guardian_did[guardian] = COVER_CRASHED_PROBING;
         redis_genesis(r->at, p->genesis);
         p->watermark = r->at->offset;
         p->has_outbox = r->n > 0;
@@ -168,6 +172,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
         return;
     }
     k->is_probing = false;
+    w->guardian_did[guardian] = COVER_CRASHED_PROBED;
     p->topic_end = s->n_topic;
     act(w, guardian, s, follow_probed(&k->follow, p, w->now.mono_ms));
 }
@@ -195,6 +200,7 @@ static void deliver(struct world *w, int guardian, struct shard *s)
         return;
     }
     node = s->topic[k->at++];
+    w->guardian_did[guardian] = COVER_CRASHED_READING;
     if (!outcome_parse(&w->outcome, slice_str(node->outcome), &err)) {
         wrong(w, "an outcome cannot be read: %s", err.text);
     }
@@ -231,6 +237,7 @@ static void rebuild_step(struct world *w, int guardian, struct shard *s)
                       ? NULL
                       : log_find(s, s->mysql.progress.position, s->mysql.progress.chain);
         redis_rebuild_begin(w, s, b->token);
+        w->guardian_did[guardian] = COVER_CRASHED_WIPED;
         b->piece = 1;
         return;
     }
@@ -240,8 +247,10 @@ static void rebuild_step(struct world *w, int guardian, struct shard *s)
         end_rebuild(k);
         return;
     }
+    w->guardian_did[guardian] = COVER_CRASHED_PIECE;
     if (b->piece++ > PIECES) {
         seen(COVER_REBUILD);
+        w->guardian_did[guardian] = COVER_CRASHED_REBUILT;
         end_rebuild(k);
     }
 }
@@ -299,7 +308,9 @@ void guardians_go_on(struct world *w, int guardian)
     if (!k->is_assigned && chance(w, w->zombies)) {
         k->is_assigned = true;
     }
-    if ((w->faults & FAULT_BIT_MYSQL) != 0 && chance(w, w->percent)) {
+    if (w->fatal == COVER_CRASHED_UNSURE
+            ? chance(w, 30)
+            : (w->faults & FAULT_BIT_MYSQL) != 0 && chance(w, 3 * w->percent)) {
         fate = (enum mysql_fate)(1 + below(w, 3));
     }
     go_on(w, guardian, s, fate);
@@ -336,6 +347,7 @@ void guardians_fini(struct world *w)
 void guardians_crash(struct world *w, int guardian)
 {
     seen(COVER_GUARDIAN_CRASH);
+    seen(w->guardian_did[guardian]);
     tell(w, "guardian %d: is killed", guardian);
     for (int i = 0; i < w->n_shards; i++) {
         struct keeper *k = &w->guardians[guardian][i];
@@ -346,6 +358,7 @@ void guardians_crash(struct world *w, int guardian)
         drop_batches(k);
         init_keeper(w, guardian, i);
     }
+    w->guardian_did[guardian] = COVER_NONE;
 }
 
 void guardians_stop(struct world *w, int guardian)

@@ -173,7 +173,7 @@ static int show_coverage(const struct worker *workers, const struct options *o)
 {
     int missing = 0;
 
-    for (int c = 0; c < COVER_COUNT; c++) {
+    for (int c = COVER_NONE + 1; c < COVER_COUNT; c++) {
         uint64_t n = 0;
 
         for (int i = 0; i < o->jobs; i++) {

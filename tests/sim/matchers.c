@@ -92,7 +92,8 @@ static bool is_zombie(struct world *w, int matcher, int shard)
 
 static void act(struct world *w, int matcher, struct shard *s, const struct part_action *action)
 {
-    struct desk *d = &w->matchers[matcher].desks[s->number];
+    struct matcher *m = &w->matchers[matcher];
+    struct desk *d = &m->desks[s->number];
 
     switch (action->type) {
     case PART_APPLY:
@@ -100,22 +101,28 @@ static void act(struct world *w, int matcher, struct shard *s, const struct part
             seen(COVER_ZOMBIE);
         }
         wire_send(w, matcher, s, action);
+        m->did = COVER_KILLED_SENDING;
         break;
     case PART_READ:
         wire_send(w, matcher, s, action);
+        m->did = COVER_KILLED_ASKING;
         break;
     case PART_FETCH:
         tell(w, "matcher %d/%d: fetches from %" PRId64, matcher, s->number, action->offset);
         seek(w, d, action->offset);
+        m->did = COVER_KILLED_FETCHING;
         break;
     case PART_RANGE:
         d->asks_range = true;
+        m->did = COVER_KILLED_MEASURING;
         break;
     case PART_PUBLISH:
         flights_publish(w, matcher, s, action);
+        m->did = COVER_KILLED_PUBLISHING;
         break;
     case PART_TICK:
         flights_tick(w, matcher, s);
+        m->did = COVER_KILLED_PUBLISHING;
         break;
     case PART_HALT:
         take_halt(w, matcher, s, action);
@@ -197,6 +204,7 @@ static void deliver(struct world *w, int matcher, int shard)
                 },
                 w->now);
     d->at++;
+    w->matchers[matcher].did = COVER_KILLED_READING;
     part_look(d->part, &view);
     d->is_odd = d->is_odd && view.next_offset != d->at;
     if (!w->is_healing && !w->may_cut && !d->is_odd && chance(w, 2)) {
@@ -213,6 +221,7 @@ static void answer_range(struct world *w, int matcher, int shard)
     if (d->asks_range) {
         d->asks_range = false;
         part_range(d->part, w->is_healing || !chance(w, 10), 0, w->shards[shard].n, w->now);
+        w->matchers[matcher].did = COVER_KILLED_MEASURED;
     }
 }
 
@@ -236,6 +245,7 @@ void matchers_crash(struct world *w, int matcher)
     struct matcher *m = &w->matchers[matcher];
 
     seen(COVER_CRASH);
+    seen(m->did);
     tell(w, "matcher %d: is killed", matcher);
     wire_forget(w, matcher, false);
     flights_orphan(w, matcher);

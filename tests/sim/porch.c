@@ -94,6 +94,7 @@ static void answer(struct lookup *l, size_t i, enum door_look_result result)
         }
     }
     l->porch->visit = q.visit;
+    l->porch->did = COVER_LEFT_LOOKED;
     l->settings.done(q.party, &look, slice_str(q.item_id), l->settings.arg);
     l->porch->visit = 0;
 }
@@ -139,6 +140,7 @@ enum door_look_result lookup_ask(struct lookup *l, const struct lookup_question 
     copy_name(q->user_id, question->user_id);
     copy_name(q->item_id, question->item_id);
     l->n++;
+    l->porch->did = COVER_LEFT_ASKING;
     return DOOR_LOOK_GOT;
 }
 
@@ -231,6 +233,7 @@ bool publish_send(struct publish *p, const struct command *cmd, int partition,
     if (command_format(cmd, parcel->value, sizeof(parcel->value)) == 0) {
         wrong(w, "a command cannot be written");
     }
+    p->porch->did = COVER_LEFT_SENDING;
     tell(w, "door %d: sends %s", p->porch->number, parcel->value);
     return true;
 }
@@ -261,7 +264,6 @@ static void report(struct world *w, size_t i, enum inflight_fate fate)
     drop_parcel(w->crowd, i);
     if (parcel.porch >= 0) {
         struct publish *p = &w->crowd->porches[parcel.porch].publish;
-
         p->settings.report(
             &(struct publish_report){
                 .ticket = parcel.ticket,
@@ -271,6 +273,7 @@ static void report(struct world *w, size_t i, enum inflight_fate fate)
                 .timestamp_ms = fate == INFLIGHT_DELIVERED ? parcel.timestamp_ms : -1,
             },
             p->settings.arg);
+        p->porch->did = fate == INFLIGHT_DELIVERED ? COVER_LEFT_REPORTED : COVER_LEFT_FAILED;
     }
 }
 
@@ -315,7 +318,7 @@ static void move_parcel(struct world *w, size_t i)
             parcel->offset = chance(w, 3) ? -1 : parcel->offset;
             report(w, i, INFLIGHT_DELIVERED);
         }
-    } else if (chance(w, 88)) {
+    } else if (chance(w, 80)) {
         if (!land(w, parcel)) {
             report(w, i, INFLIGHT_FAILED);
         } else if (chance(w, 3)) {
@@ -411,6 +414,7 @@ static void hear(struct world *w, struct stream *s, int shard)
         }
         reel->heard = node->offset;
     }
+    s->porch->did = COVER_LEFT_READING;
     s->settings.calls.outcome(&w->outcome, s->settings.calls.arg);
 }
 
@@ -474,6 +478,7 @@ bool record_ask(struct record *r, struct slice order_id, struct slice user_id, u
     tables_name(reading->order_id, sizeof(reading->order_id), order_id);
     copy_name(reading->user_id, user_id);
     r->n++;
+    r->porch->did = COVER_LEFT_ASKING_MYSQL;
     return true;
 }
 

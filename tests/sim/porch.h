@@ -90,6 +90,7 @@ struct porch {
     bool is_behind;  /* speaks to the former master */
     bool is_killed;  /* nothing it says is heard */
     bool is_leaving; /* drains */
+    enum cover did;  /* last: what is seen if it is killed now */
 };
 
 /* A command on its way from a door into the log, and its report on the way back. */

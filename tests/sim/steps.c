@@ -311,10 +311,29 @@ static void trouble(struct world *w)
     befall(w, fault, matcher);
 }
 
+/* Some schedules kill whoever has just done one certain thing. */
+static void kill_some(struct world *w)
+{
+    for (int i = 0; i < MATCHERS; i++) {
+        if (w->matchers[i].did == w->fatal && chance(w, FATAL_PERCENT)) {
+            matchers_crash(w, i);
+        }
+    }
+    for (int i = 0; i < GUARDIANS; i++) {
+        if (w->guardian_did[i] == w->fatal && chance(w, FATAL_PERCENT)) {
+            guardians_crash(w, i);
+        }
+    }
+    doors_crash_fatal(w);
+}
+
 static void go(struct world *w)
 {
     const int matcher = (int)below(w, MATCHERS);
 
+    if (w->fatal != COVER_NONE) {
+        kill_some(w);
+    }
     if (chance(w, w->percent)) {
         trouble(w);
         return;

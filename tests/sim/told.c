@@ -242,6 +242,7 @@ static void hear_payment(struct http_request *v, struct slice body)
 static void end_visit(struct http_request *v)
 {
     v->is_used = false;
+    v->porch->did = COVER_LEFT_ANSWERING;
     v->world->crowd->pending--;
 }
 

@@ -93,12 +93,14 @@ static void answer(struct world *w, struct call *c)
         tell(w, "matcher %d/%d: hears `%.*s`", c->matcher, c->shard,
              (int)slice_cut(rest, '\n', &(struct slice){NULL, 0}).len, rest.ptr);
         part_applied(part, c->number, rest, w->now);
+        w->matchers[c->matcher].did = COVER_KILLED_APPLIED;
     } else {
         while (rest.len > 0) {
             fields[n++] = slice_cut(rest, '\0', &rest);
         }
         tell(w, "matcher %d/%d: hears the position, %zu fields", c->matcher, c->shard, n);
         part_position(part, c->number, fields, n, w->now);
+        w->matchers[c->matcher].did = COVER_KILLED_PLACED;
     }
     free_call(c);
 }

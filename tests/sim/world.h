@@ -44,6 +44,7 @@ enum {
     USERS = 6,
     ITEMS = 2,
     ORDERS_REMEMBERED = 6, /* per user: TEST_BOUND in common/fold.c */
+    FATAL_PERCENT = 40,
     COMPLAINT_MAX = 1024,
 };
 
@@ -180,6 +181,7 @@ struct matcher {
     struct desk desks[SHARDS_MAX];
     bool is_stopped, is_down, is_broken, is_full;
     bool is_behind; /* speaks to the former master */
+    enum cover did; /* last: what is seen if it is killed now */
 };
 
 struct world {
@@ -192,9 +194,10 @@ struct world {
     struct part_settings settings;
     struct part_time now;
     int64_t broker_skew_ms;
-    unsigned faults; /* which kinds may happen */
-    int percent;     /* of steps that are trouble */
-    int zombies;     /* percent of turns in which a matcher takes a partition */
+    unsigned faults;  /* which kinds may happen */
+    int percent;      /* of steps that are trouble */
+    enum cover fatal; /* who has just done this is often killed */
+    int zombies;      /* percent of turns in which a matcher takes a partition */
     bool may_cut;
     bool has_lost; /* outcomes that the topic had */
     bool is_healing;
@@ -205,7 +208,8 @@ struct world {
     struct matcher matchers[MATCHERS];
     struct keeper guardians[GUARDIANS][SHARDS_MAX];
     bool is_guardian_stopped[GUARDIANS];
-    int64_t rows_max; /* of a batch of a guardian */
+    enum cover guardian_did[GUARDIANS]; /* last, as for a matcher */
+    int64_t rows_max;                   /* of a batch of a guardian */
     int tokens;
     struct buf sql; /* room for statements */
     struct call calls[CALLS_MAX];
