@@ -167,7 +167,7 @@ static void look_up(const redisReply *reply, size_t n)
     struct lookup_reply found;
 
     if (lookup_reply_parse(reply, n, &found) && found.has_state) {
-        require(found.watermark >= -1 && found.log_time >= 0);
+        require(found.watermark >= -1 && found.log_time >= 0 && found.genesis.ptr != NULL);
         (void)weigh(found.genesis);
         for (size_t i = 0; i < n; i++) {
             (void)weigh(lookup_reply_value(&found, i));

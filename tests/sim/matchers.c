@@ -225,7 +225,7 @@ static void answer_range(struct world *w, int matcher, int shard)
     }
 }
 
-/* As matcher.c does for a consumer that has fallen silent. */
+/* As matcher_read.c does for a consumer that has fallen silent. */
 static void wake_silent(struct world *w, int matcher, int shard)
 {
     struct desk *d = &w->matchers[matcher].desks[shard];
