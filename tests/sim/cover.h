@@ -45,7 +45,11 @@
     X(SPLIT, "Redis: two masters at once")                                                         \
     X(SPLIT_APPLY, "Redis: ... of which the old one applies a batch")                              \
     X(SPLIT_END, "Redis: ... until the old one gives up")                                          \
-    X(MIGRATION, "Redis: the slot is away for a while")                                            \
+    X(SLOT_MOVED, "Redis: the slot moves, with its keys")                                          \
+    X(SLOT_LOST, "Redis: ... without them")                                                        \
+    X(SLOT_TORN, "Redis: ... with some of them, but not its log")                                  \
+    X(SLOT_BACK, "Redis: ... and gets back what was left behind")                                  \
+    X(CALL_ASTRAY, "script: refused, because the slot is on its way")                              \
     X(LINK_DOWN, "Redis: a link is cut")                                                           \
     X(CRASH, "matcher: killed")                                                                    \
     X(STOP, "matcher: stopped, and goes on later")                                                 \

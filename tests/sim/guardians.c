@@ -159,7 +159,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
     const struct redis *r = &s->redis;
 
     if (!p->is_known) {
-        if (r->at == NULL || s->is_away) {
+        if (r->at == NULL || redis_is_away(s)) {
             k->is_probing = false;
             return;
         }
@@ -266,7 +266,7 @@ static void go_on(struct world *w, int guardian, struct shard *s, enum mysql_fat
 {
     struct keeper *k = &w->guardians[guardian][s->number];
 
-    if (k->rebuild.is_active && chance(w, 40)) {
+    if (k->rebuild.is_active && !redis_is_away(s) && chance(w, 40)) {
         rebuild_step(w, guardian, s);
         return;
     }
@@ -400,7 +400,7 @@ static void look_for_rebuild(struct world *w, struct shard *s)
             return;
         }
     }
-    if (s->redis.token != 0) {
+    if (s->redis.token != 0 || s->redis.is_torn) {
         begin_rebuild(w, &w->guardians[0][s->number]);
     }
 }

@@ -77,7 +77,7 @@ static void begin(struct world *w, int *owners)
         struct shard *s = &w->shards[i];
 
         owners[i] = (int)below(w, MATCHERS);
-        s->is_away = false;
+        s->slot = SLOT_HERE; /* with its keys */
         redis_unsplit(w, s);
         while (s->n < 3) {
             log_append_something(w, s);

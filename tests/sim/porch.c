@@ -156,7 +156,7 @@ static void play(struct world *w, struct question *q)
 
     q->is_played = true;
     q->node = r->at;
-    q->is_absent = r->at == NULL || s->is_away;
+    q->is_absent = r->at == NULL;
 }
 
 void porch_ask_redis(struct porch *p)
@@ -178,7 +178,7 @@ void porch_ask_redis(struct porch *p)
     }
     i = (size_t)below(w, (int64_t)l->n);
     q = &l->questions[i];
-    if (p->is_down || chance(w, 3) ||
+    if (p->is_down || chance(w, 3) || (!q->is_played && redis_is_away(&w->shards[q->partition])) ||
         (q->former > 0 &&
          (!w->shards[q->partition].is_split || w->shards[q->partition].splits != q->former))) {
         seen(COVER_LOOK_LOST);

@@ -156,7 +156,7 @@ static void put_lines(const struct node *from, const struct node *to, struct buf
     }
 }
 
-void redis_play_position(struct world *w, struct shard *s, const struct redis *r, struct buf *out)
+void redis_play_position(const struct world *w, const struct redis *r, struct buf *out)
 {
     const struct node *at = r->at;
     char text[IDS_LOG_LEN + 1];
@@ -166,8 +166,11 @@ void redis_play_position(struct world *w, struct shard *s, const struct redis *r
         buf_printf(out, "rebuild%c%d%c%d%c", 0, r->token, 0, r->pieces, 0);
         return;
     }
-    if (at == NULL || s->is_away) {
+    if (at == NULL) {
         seen(COVER_ABSENT);
+        if (r->is_torn) {
+            buf_printf(out, "keys%c", 0);
+        }
         return;
     }
     redis_genesis(at, text);
@@ -292,8 +295,8 @@ static void put_ok(const struct redis *r, const struct request *request, struct 
 void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
                       const struct request *request, struct buf *out)
 {
-    if ((r->at == NULL || s->is_away) &&
-        (request->prev != -1 || request->count == 0 || r->token != 0)) {
+    if (r->at == NULL &&
+        (request->prev != -1 || request->count == 0 || r->token != 0 || r->is_torn)) {
         seen(COVER_ABSENT);
         buf_puts(out, "absent");
         return;
@@ -417,6 +420,42 @@ void redis_restore(struct world *w, struct shard *s)
         }
     }
     redis_flush(w, s);
+}
+
+/* Its new server has not got its keys. */
+static void leave_behind(struct world *w, struct shard *s, bool is_torn)
+{
+    s->left = s->redis;
+    s->has_left = true;
+    s->redis = (struct redis){.is_torn = is_torn};
+    tell(w, "redis %d: the slot arrives without %s", s->number, is_torn ? "its log" : "its keys");
+    seen(is_torn ? COVER_SLOT_TORN : COVER_SLOT_LOST);
+}
+
+void redis_move_slot(struct world *w, struct shard *s)
+{
+    if (s->slot == SLOT_HERE && s->has_left && chance(w, 70)) {
+        s->redis = s->left;
+        s->has_left = false;
+        tell(w, "redis %d: what was left behind is the state again", s->number);
+        seen(COVER_SLOT_BACK);
+        return;
+    }
+    if (s->slot != SLOT_GONE) {
+        s->slot++;
+        tell(w, "redis %d: the slot is %s", s->number,
+             s->slot == SLOT_OFFERED  ? "to be moved"
+             : s->slot == SLOT_SPREAD ? "being moved"
+                                      : "elsewhere");
+        return;
+    }
+    s->slot = SLOT_HERE;
+    if (chance(w, 50) || s->redis.at == NULL) {
+        tell(w, "redis %d: the slot arrives with its keys", s->number);
+        seen(COVER_SLOT_MOVED);
+    } else {
+        leave_behind(w, s, chance(w, 30));
+    }
 }
 
 void redis_split(struct world *w, struct shard *s)

@@ -14,7 +14,7 @@ void redis_read_request(struct world *w, struct shard *s, const struct part_acti
                         struct request *request);
 
 /* Plays the script on r, and writes what it answers.  Fields of a position end with a NUL. */
-void redis_play_position(struct world *w, struct shard *s, const struct redis *r, struct buf *out);
+void redis_play_position(const struct world *w, const struct redis *r, struct buf *out);
 void redis_play_apply(struct world *w, struct shard *s, struct redis *r,
                       const struct request *request, struct buf *out);
 
@@ -34,6 +34,18 @@ void redis_flush(struct world *w, struct shard *s);
 
 /* Back to before the log was cut. */
 void redis_restore(struct world *w, struct shard *s);
+
+/*
+ * One more step of the slot's way to another server.  At its end it has all its keys, none, or some without
+ * the log; what was left behind may be its state again later.
+ */
+void redis_move_slot(struct world *w, struct shard *s);
+
+/* Scripts are refused there, without effect. */
+static inline bool redis_is_away(const struct shard *s)
+{
+    return s->slot == SLOT_SPREAD || s->slot == SLOT_GONE;
+}
 
 /* A second master is made from an older state; the first goes on until it gives up. */
 void redis_split(struct world *w, struct shard *s);

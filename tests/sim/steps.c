@@ -96,15 +96,6 @@ static void split(struct world *w, struct shard *s, int matcher)
     }
 }
 
-static void move_slot(struct world *w, struct shard *s)
-{
-    s->is_away = !s->is_away;
-    if (s->is_away) {
-        seen(COVER_MIGRATION);
-    }
-    tell(w, "redis %d: the slot is %s", s->number, s->is_away ? "being moved" : "there again");
-}
-
 static void befall_matcher(struct world *w, enum fault fault, int matcher)
 {
     struct matcher *m = &w->matchers[matcher];
@@ -292,7 +283,7 @@ static void befall(struct world *w, enum fault fault, int matcher)
         split(w, s, matcher);
         break;
     case FAULT_MIGRATION:
-        move_slot(w, s);
+        redis_move_slot(w, s);
         break;
     default:
         befall_matcher(w, fault, matcher);

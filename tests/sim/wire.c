@@ -65,16 +65,16 @@ static void play(struct world *w, struct call *c)
         return;
     }
     c->is_played = true;
-    c->is_lost = c->former > 0 && (!s->is_split || s->splits != c->former);
+    c->is_lost = (c->former > 0 && (!s->is_split || s->splits != c->former)) || redis_is_away(s);
     if (c->is_forgotten) {
         seen(COVER_CALL_LATE);
         tell(w, "redis %d: a late call of matcher %d runs", c->shard, c->matcher);
     }
     if (c->is_lost) {
-        return; /* that master is gone */
+        return; /* that master is gone, or has not got the slot */
     }
     if (c->is_read) {
-        redis_play_position(w, s, r, &c->reply);
+        redis_play_position(w, r, &c->reply);
     } else {
         redis_play_apply(w, s, r, &c->request, &c->reply);
     }
@@ -133,8 +133,8 @@ static void call_somehow(struct world *w, struct call *c)
         if (chance(w, 50)) {
             free_call(c);
         }
-    } else if (!c->is_played && chance(w, w->shards[c->shard].is_away ? 50 : 5)) {
-        seen(COVER_CALL_REFUSED);
+    } else if (!c->is_played && (redis_is_away(&w->shards[c->shard]) || chance(w, 5))) {
+        seen(redis_is_away(&w->shards[c->shard]) ? COVER_CALL_ASTRAY : COVER_CALL_REFUSED);
         part_unanswered(w->matchers[c->matcher].desks[c->shard].part, c->number, true, w->now);
         free_call(c);
     } else if (!c->is_played) {

@@ -73,12 +73,21 @@ struct batch {
     struct node *prev, *to;
 };
 
+/* Where a partition's slot is, on its way from one server to another. */
+enum slot {
+    SLOT_HERE,
+    SLOT_OFFERED, /* all its keys are where they were */
+    SLOT_SPREAD,  /* some are here and some there: TRYAGAIN, ASK */
+    SLOT_GONE,    /* MOVED */
+};
+
 /* A Redis master, for one partition. */
 struct redis {
     struct node *at; /* NULL: no state */
     struct batch box[BOX_MAX];
     size_t n;
-    int token; /* of the rebuild that is under way; 0: none */
+    bool is_torn; /* without a state, but some of its keys are there */
+    int token;    /* of the rebuild that is under way; 0: none */
     int pieces;
     const struct node *piece_of[4]; /* the position that each piece has been read at */
 };
@@ -106,8 +115,10 @@ struct shard {
     struct redis redis;  /* the master */
     struct redis former; /* the one before, which does not know yet */
     bool is_split;
-    int splits;   /* times so far */
-    bool is_away; /* the slot is being moved */
+    int splits; /* times so far */
+    enum slot slot;
+    struct redis left; /* a state whose slot went elsewhere without it */
+    bool has_left;
     struct redis past[PAST_MAX];
     size_t n_past;
 
