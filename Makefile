@@ -77,13 +77,10 @@ $(BENCHES): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
 .PHONY: bench
-bench: $(BENCHES) ## build the micro benches, run those that need no server
-	$(BUILD)/tests/pure_bench
-
-.PHONY: bench-recovery
-bench-recovery: all ## an empty Redis: replay against rebuild (ORDERS=200000)
+bench: all $(BENCHES) ## each stage beside its ceiling in the same run (ONLY="script-reserve" RUNS=5 SIZE=0.1)
 	@tools/deps.sh servers tests
-	BUILD=$(abspath $(BUILD)) tests/bench/recovery.py $(or $(ORDERS),200000)
+	@PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m bench --only="$(ONLY)" \
+	    --runs=$(or $(RUNS),0) --size=$(or $(SIZE),1)
 
 # Not of `make check`: it needs a Redis.
 DIFFERENTIAL := $(BUILD)/tests/differential
