@@ -28,6 +28,10 @@
 #include "common/log.h"
 #include "common/xmalloc.h"
 
+enum {
+    PATIENCE_MIN_MS = 10000,
+};
+
 /* One partition of a split consumer. */
 struct lane {
     struct kafka_pump *pump; /* NULL until first assigned */
@@ -246,14 +250,22 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
 {
     char timeout[24];
     char heartbeat[24];
+    char patience[24];
     const int64_t timeout_ms =
         settings->session_timeout_ms == 0 ? 10000 : settings->session_timeout_ms;
+    /*
+     * For so long a rebalance waits for members that do not come: after a crash of everything those
+     * from before it.  Whoever is alive has polled by then.
+     */
+    const int64_t patience_ms =
+        2 * timeout_ms > PATIENCE_MIN_MS ? 2 * timeout_ms : PATIENCE_MIN_MS;
     const bool is_static = settings->instance_id != NULL && settings->instance_id[0] != '\0';
     const struct kafka_property tunables[] = {
         {"fetch.wait.max.ms", "100"},           {"fetch.error.backoff.ms", "50"},
         {"queued.max.messages.kbytes", "8192"}, {"topic.metadata.refresh.interval.ms", "10000"},
         {"statistics.interval.ms", "1000"},     {"session.timeout.ms", timeout},
-        {"heartbeat.interval.ms", heartbeat},   {NULL, NULL},
+        {"heartbeat.interval.ms", heartbeat},   {"max.poll.interval.ms", patience},
+        {NULL, NULL},
     };
     const struct kafka_property invariants[] = {
         /* Without a group librdkafka still wants a name before it lets us assign. */
@@ -270,6 +282,7 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
 
     (void)snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     (void)snprintf(heartbeat, sizeof(heartbeat), "%" PRId64, timeout_ms / 4);
+    (void)snprintf(patience, sizeof(patience), "%" PRId64, patience_ms);
     return kafka_conf(settings->kafka, CONF_KAFKA_CONSUMER, tunables, invariants, err);
 }
 

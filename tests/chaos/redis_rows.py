@@ -24,6 +24,16 @@ def trim(field, most):
     return n
 
 
+def let_rewrite(field):
+    """A matcher has the file of a Redis that went back rewritten.  Redis 7.0 executes half of a MULTI that was cut off
+    when it is cut once more before that, and this is nothing that we could undo (docs/faults.md)."""
+    client = field.redis()
+    for is_under_way in (True, False):
+        until = time.monotonic() + 5
+        while time.monotonic() < until and client.info("persistence")["aof_rewrite_in_progress"] != is_under_way:
+            time.sleep(0.01)
+
+
 @row("R1", "Redis is killed and started again; its scripts are gone")
 def killed(field):
     field.stack.kill("redis")
@@ -37,6 +47,7 @@ def power_cut(field):
     n = trim(field, 2000000)
     field.stack.restart("redis")
     field.note(f"{n} bytes of the append-only file lost")
+    let_rewrite(field)
 
 
 @row("R3", "Redis's log ends within a MULTI")
