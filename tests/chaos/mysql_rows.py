@@ -64,6 +64,7 @@ def locked(field):
     administer(field, "SET GLOBAL innodb_lock_wait_timeout = 1")
     table = field.dice.choice(("progress", "items"))
     with field.mysql(autocommit=False) as db, db.cursor() as cursor:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 60")  # we, too, may have to wait for the lock
         cursor.execute(f"SELECT * FROM {table} FOR UPDATE")
         field.breathe(1, 4)
         db.rollback()
