@@ -257,14 +257,17 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
      * For so long a rebalance waits for members that do not come: after a crash of everything those
      * from before it.  Whoever is alive has polled by then.
      */
-    const int64_t patience_ms =
-        2 * timeout_ms > PATIENCE_MIN_MS ? 2 * timeout_ms : PATIENCE_MIN_MS;
+    const int64_t patience_ms = 2 * timeout_ms > PATIENCE_MIN_MS ? 2 * timeout_ms : PATIENCE_MIN_MS;
     const bool is_static = settings->instance_id != NULL && settings->instance_id[0] != '\0';
     const struct kafka_property tunables[] = {
-        {"fetch.wait.max.ms", "100"},           {"fetch.error.backoff.ms", "50"},
-        {"queued.max.messages.kbytes", "8192"}, {"topic.metadata.refresh.interval.ms", "10000"},
-        {"statistics.interval.ms", "1000"},     {"session.timeout.ms", timeout},
-        {"heartbeat.interval.ms", heartbeat},   {"max.poll.interval.ms", patience},
+        {"fetch.wait.max.ms", "100"},
+        {"fetch.error.backoff.ms", "50"},
+        {"queued.max.messages.kbytes", "8192"},
+        {"topic.metadata.refresh.interval.ms", "10000"},
+        {"statistics.interval.ms", "1000"},
+        {"session.timeout.ms", timeout},
+        {"heartbeat.interval.ms", heartbeat},
+        {"max.poll.interval.ms", patience},
         {NULL, NULL},
     };
     const struct kafka_property invariants[] = {
