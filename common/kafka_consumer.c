@@ -500,14 +500,8 @@ bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, i
                             int64_t timeout_ms, int64_t *end)
 {
     int64_t begin;
-    const rd_kafka_resp_err_t rc =
-        rd_kafka_query_watermark_offsets(c->rk, topic, partition, &begin, end, (int)timeout_ms);
 
-    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        log_limited(LOG_LEVEL_INFO, "kafka.no_range", LOG_STR("topic", topic),
-                    LOG_INT("partition", partition), LOG_STR("error", rd_kafka_err2str(rc)));
-    }
-    return rc == RD_KAFKA_RESP_ERR_NO_ERROR;
+    return kafka_query_range(c->rk, topic, partition, timeout_ms, &begin, end);
 }
 
 uint64_t kafka_consumer_lineage(const struct kafka_consumer *c)

@@ -63,6 +63,10 @@ struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk, 
 /* Answers later; a partition already asked about is asked once. */
 void kafka_query_ask(struct kafka_query *q, int partition);
 
+/* Asks and waits, on any thread.  False: nobody answered, which is logged. */
+bool kafka_query_range(rd_kafka_t *rk, const char *topic, int partition, int64_t timeout_ms,
+                       int64_t *begin, int64_t *end) ATTR_MUSTCHECK;
+
 /* No more answers.  kafka_query_end(), which may block for seconds, frees it; NULL is allowed. */
 void kafka_query_stop(struct kafka_query *q);
 void kafka_query_end(void *arg);

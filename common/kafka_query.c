@@ -44,17 +44,24 @@ struct kafka_query {
     bool is_stopping;
 };
 
+bool kafka_query_range(rd_kafka_t *rk, const char *topic, int partition, int64_t timeout_ms,
+                       int64_t *begin, int64_t *end)
+{
+    const rd_kafka_resp_err_t rc =
+        rd_kafka_query_watermark_offsets(rk, topic, partition, begin, end, (int)timeout_ms);
+
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        log_limited(LOG_LEVEL_INFO, "kafka.no_range", LOG_STR("topic", topic),
+                    LOG_INT("partition", partition), LOG_STR("error", rd_kafka_err2str(rc)));
+    }
+    return rc == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 static void answer_one(struct kafka_query *q, struct answer *a)
 {
     static const uint64_t one = 1;
-    const rd_kafka_resp_err_t rc = rd_kafka_query_watermark_offsets(
-        q->rk, q->topic, a->partition, &a->begin, &a->end, QUERY_TIMEOUT_MS);
 
-    a->ok = rc == RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (!a->ok) {
-        log_limited(LOG_LEVEL_INFO, "kafka.no_range", LOG_STR("topic", q->topic),
-                    LOG_INT("partition", a->partition), LOG_STR("error", rd_kafka_err2str(rc)));
-    }
+    a->ok = kafka_query_range(q->rk, q->topic, a->partition, QUERY_TIMEOUT_MS, &a->begin, &a->end);
     (void)pthread_mutex_lock(&q->lock);
     a->next = q->answers;
     q->answers = a;

@@ -52,10 +52,26 @@ static struct ledger_item *find_item(struct ledger *l, const struct command_text
                : bsearch(&key, l->items.at, l->items.n, sizeof(*l->items.at), compare_items);
 }
 
+/* Sorts n things of a size and keeps one of those that are alike; how many stay. */
+static size_t sort_once(void *at, size_t n, size_t size, int (*compare)(const void *, const void *))
+{
+    char *first = at;
+    size_t kept = 0;
+
+    if (n == 0) {
+        return 0;
+    }
+    qsort(at, n, size, compare);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || compare(first + (kept - 1) * size, first + i * size) != 0) {
+            memmove(first + kept++ * size, first + i * size, size);
+        }
+    }
+    return kept;
+}
+
 static void collect_users(struct ledger *l)
 {
-    size_t n = 0;
-
     for (size_t i = 0; i < l->touches.n; i++) {
         if (l->touches.at[i].memory == LEDGER_DEPENDS) {
             struct ledger_user *u = LEDGER_GROW(l->users);
@@ -63,22 +79,11 @@ static void collect_users(struct ledger *l)
             *u = (struct ledger_user){.user_id = l->touches.at[i].user_id};
         }
     }
-    if (l->users.n == 0) {
-        return;
-    }
-    qsort(l->users.at, l->users.n, sizeof(*l->users.at), compare_users);
-    for (size_t i = 0; i < l->users.n; i++) {
-        if (n == 0 || compare_users(&l->users.at[n - 1], &l->users.at[i]) != 0) {
-            l->users.at[n++] = l->users.at[i];
-        }
-    }
-    l->users.n = n;
+    l->users.n = sort_once(l->users.at, l->users.n, sizeof(*l->users.at), compare_users);
 }
 
 static void collect_items(struct ledger *l)
 {
-    size_t n = 0;
-
     for (size_t i = 0; i < l->moves.n; i++) {
         struct ledger_item *last = l->items.n == 0 ? NULL : &l->items.at[l->items.n - 1];
 
@@ -89,16 +94,7 @@ static void collect_items(struct ledger *l)
             *item = (struct ledger_item){.item_id = l->moves.at[i].item_id};
         }
     }
-    if (l->items.n == 0) {
-        return;
-    }
-    qsort(l->items.at, l->items.n, sizeof(*l->items.at), compare_items);
-    for (size_t i = 0; i < l->items.n; i++) {
-        if (n == 0 || compare_items(&l->items.at[n - 1], &l->items.at[i]) != 0) {
-            l->items.at[n++] = l->items.at[i];
-        }
-    }
-    l->items.n = n;
+    l->items.n = sort_once(l->items.at, l->items.n, sizeof(*l->items.at), compare_items);
 }
 
 void ledger_rewind(struct ledger *l)
