@@ -1,7 +1,7 @@
-"""The guardian: outcomes into MySQL exactly once, whatever dies; and the commands that compare.
+"""The guardian: outcomes into MySQL exactly once, whatever dies.
 
 What must be in MySQL is told by `seckill-guardian verify`, which refolds the log, and that verify and
-reconcile do notice differences has tests of its own.
+reconcile do notice differences has tests of its own: test_compare.py.
 """
 
 import getpass
@@ -11,11 +11,10 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
-from lib.record import Record
+from lib.record import Record, clean
 from lib.wait import holds_for, wait_until
 from lib.world import order_id_of
 
@@ -35,19 +34,6 @@ def live(world):
     world.migrate().genesis()
     world.matcher().ready()
     return world
-
-
-def clean(w, *expected):
-    """Everything agrees, all end well, nobody complained."""
-    w.applied()
-    w.caught_up()
-    report = w.verify()
-    assert report["redis"] == report["mysql"] == report["log"]
-    for g in w.guardians:
-        if g.process.poll() is None:
-            assert g.stop() == 0, g.log.read_text()[-3000:]
-    assert w.complaints(*expected) == []
-    return report
 
 
 # ---------------------------------------------------------------- the schema
@@ -170,11 +156,15 @@ def test_killed_again_and_again(live):
 
 
 def test_two_guardians_of_the_same_partitions(live):
-    """Of two groups, so that both own everything: as bad as any zombie."""
-    pair = [live.guardian(batch_rows=40).ready() for _ in range(2)]
-    live.busy(3000)
+    """Of two groups, so that both own everything: as bad as any zombie.  One of them sleeps while
+    the other writes, so that it surely begins where MySQL no longer is."""
+    _, late = (live.guardian(batch_rows=40, session_timeout="60s").ready() for _ in range(2))
+    late.send(signal.SIGSTOP)
+    live.busy(1000)
     live.caught_up()
-    assert sum(g.metric("seckill_guardian_moved_total") for g in pair) > 0
+    late.send(signal.SIGCONT)
+    live.busy(2000, seed=2)
+    wait_until(lambda: late.metric("seckill_guardian_moved_total") > 0, 30, "the late one noticed")
     clean(live)
 
 
@@ -509,262 +499,6 @@ def test_unknown_rules_halt(told):
     assert g.stop() == HALTED
 
 
-# ---------------------------------------------------------------- reconcile
-
-
-def at_rest(w):
-    """A guardian goes on, the short holds have expired, and all is applied, recorded and equal."""
-    if not w.guardians or w.guardians[-1].process.poll() is not None:
-        w.guardian().ready()
-    w.applied()
-    short = [w.key(p, "due:700") for p in range(w.partitions)]
-    wait_until(lambda: not any(map(w.redis.llen, short)), 30, "the short holds expire")
-    w.applied()
-    w.caught_up()
-    w.verify()
-    return w
-
-
-@pytest.fixture(scope="module")
-def shop(stack, tmp_path_factory):
-    """A log with some of everything in it, and a matcher."""
-    w = Record(stack, tmp_path_factory.mktemp("shop"))
-    try:
-        w.migrate().genesis()
-        w.matcher().ready()
-        w.busy(600, hold_ms=700)
-        yield w
-        clean(at_rest(w))
-    finally:
-        w.close()
-
-
-@pytest.fixture
-def sold(shop):
-    """The shop at rest.  A test that damages it repairs it; its guardian may be left stopped."""
-    return at_rest(shop)
-
-
-def some_user(w, p=0):
-    user, value = next(iter(w.redis.hscan_iter(w.key(p, "orders"))))
-    return user, value
-
-
-def test_reconcile_clean(sold):
-    report = sold.reconcile()
-    assert report["status"] == "clean" and len(report["partitions"]) == 2
-    assert report["compared"]["users"] > 100 and report["compared"]["payments"] > 20
-    assert all(p["met"] and p["clean"] for p in report["partitions"])
-    runs = sold.rows(
-        "SELECT partition_id, clean FROM reconcile_runs WHERE run_id = %s ORDER BY partition_id", report["run_id"]
-    )
-    assert runs == ((0, 1), (1, 1))
-
-
-def test_reconcile_under_traffic(sold):
-    stop = threading.Event()
-
-    def feed():
-        seed = 50
-        while not stop.wait(0.05):
-            sold.busy(50, seed=seed)
-            seed += 1
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
-        for _ in range(3):
-            sold.reconcile()
-    finally:
-        stop.set()
-        feeder.join()
-    sold.applied()
-
-
-def test_reconcile_output(sold, tmp_path):
-    quiet = sold.command("reconcile", "--quiet")
-    assert (quiet.returncode, quiet.stdout) == (0, "")
-    target = tmp_path / "reconcile.prom"
-    loud = sold.command("reconcile", f"--prometheus={target}")
-    assert loud.returncode == 0 and loud.stdout.startswith("clean: 2 partitions")
-    assert "\nseckill_reconcile_status 0\n" in target.read_text()
-
-
-def drifts(w, *parts):
-    report = w.reconcile(1)
-    assert report["status"] == "different" and not report["unchecked"]
-    for part in parts:
-        assert any(part in d for d in report["differences"]), (part, report["differences"])
-
-
-def test_reconcile_sees_redis_edited(sold):
-    r, key = sold.redis, sold.key(0, "orders")
-    user, value = some_user(sold)
-    r.hdel(key, user)
-    drifts(sold, f"orders {user}: redis lacks it")
-    r.hset(key, user, value.replace(" ", "0 ", 1))
-    drifts(sold, f"orders {user}: redis")
-    r.hset(key, user, value)
-    r.hset(key, "ghost", value)
-    drifts(sold, "orders ghost: mysql lacks it")
-    r.hdel(key, "ghost")
-    payment, answer = next(iter(r.hscan_iter(sold.key(0, "payments"))))
-    r.hset(sold.key(0, "payments"), payment, "P 0 x 1")
-    drifts(sold, f"payments {payment}: redis")
-    r.hdel(sold.key(0, "payments"), payment)
-    drifts(sold, f"payments {payment}: redis lacks it")
-    r.hset(sold.key(0, "payments"), payment, answer)
-    op, told = next(iter(r.hscan_iter(sold.key(0, "ops"))))
-    r.hdel(sold.key(0, "ops"), op)
-    drifts(sold, f"ops {op}: redis lacks it")
-    r.hset(sold.key(0, "ops"), op, told)
-    item, was = next(iter(r.hscan_iter(sold.key(0, "items"))))
-    total, available, held, rest = was.split(" ", 3)
-    # A counter below zero would be a corrupt item, on which the matcher halts.
-    moved = 1 if int(held) > 0 else -1
-    r.hset(sold.key(0, "items"), item, f"{total} {int(available) + moved} {int(held) - moved} {rest}")
-    drifts(sold, f"{item}: available: redis")
-    r.hset(sold.key(0, "items"), item, was.rsplit(" ", 1)[0] + " 77")
-    drifts(sold, f"items {item}: redis")
-    r.hset(sold.key(0, "items"), item, was)
-    sold.reconcile()
-
-
-def test_reconcile_sees_mysql_edited(sold):
-    item = sold.rows("SELECT item_id FROM items WHERE available > 0 LIMIT 1")[0][0]
-    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE item_id = %s", item)
-    drifts(sold, f"{item.decode()}: available: redis", "in stock_ledger", "held in orders")
-    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = %s", item)
-    order = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'C' LIMIT 1")[0]
-    sold.edit("UPDATE orders SET state = 'P' WHERE order_id = %s", order[0])
-    drifts(sold, f"orders {order[1].decode()}: redis", "sold in orders")
-    sold.edit("UPDATE orders SET state = 'C' WHERE order_id = %s", order[0])
-    payment = sold.rows("SELECT payment_id FROM payments LIMIT 1")[0][0]
-    sold.edit("UPDATE payments SET payment_id = 'other' WHERE payment_id = %s", payment)
-    drifts(sold, "payments other: redis lacks it", f"payments {payment.decode()}: mysql lacks it")
-    sold.edit("UPDATE payments SET payment_id = %s WHERE payment_id = 'other'", payment)
-    entry = "WHERE partition_id = 0 ORDER BY log_offset LIMIT 1"
-    sold.edit(f"UPDATE stock_ledger SET qty = qty + 1 {entry}")
-    drifts(sold, "in stock_ledger")
-    sold.edit(f"UPDATE stock_ledger SET qty = qty - 1 {entry}")
-
-
-def test_reconcile_cannot_check(sold):
-    assert sold.guardians[-1].stop() == 0
-    report = sold.reconcile(2, timeout="2s")
-    assert any("guardian" in u for u in report["unchecked"])
-    none = sold.command("reconcile", "--timeout=2s", mysql_port=1)
-    assert none.returncode == 2 and "unchecked" in none.stdout
-    none = sold.command("reconcile", "--timeout=2s", redis_port=1)
-    assert none.returncode == 2
-    none = sold.command("reconcile", "--timeout=2s", kafka_brokers="127.0.0.1:1")
-    assert none.returncode == 2
-
-
-def test_one_reconcile_at_a_time(sold):
-    db = sold.connect(sold.database)
-    with db.cursor() as cursor:
-        cursor.execute("SELECT GET_LOCK(CONCAT('seckill reconcile ', LEFT(DATABASE(), 40)), 0)")
-        assert cursor.fetchall() == ((1,),)
-    assert any("another reconcile" in u for u in sold.reconcile(2)["unchecked"])
-    db.close()
-    sold.reconcile()
-
-
-def test_a_mark_that_comes_twice(sold):
-    """Anybody may append one; the same run id again is a row of its own."""
-    sold.put(0, {"type": "mark", "run_id": "mine"}, {"type": "mark", "run_id": "mine"})
-    sold.caught_up()
-    assert sold.rows("SELECT clean FROM reconcile_runs WHERE run_id = 'mine'") == ((1,), (1,))
-
-
-# ---------------------------------------------------------------- verify
-
-
-def differs(w, *parts):
-    report = w.verify(1)
-    for part in parts:
-        assert any(part in d for d in report["differences"]), (part, report["differences"])
-
-
-def test_verify_sees_changes(sold):
-    r = sold.redis
-    item, was = next(iter(r.hscan_iter(sold.key(1, "items"))))
-    total, available, rest = was.split(" ", 2)
-    r.hset(sold.key(1, "items"), item, f"{int(total) + 1} {int(available) + 1} {rest}")
-    differs(sold, f"redis: items {item}: log")
-    r.hset(sold.key(1, "items"), item, was)
-    user, value = some_user(sold)
-    r.hset(sold.key(0, "orders"), user, value + "x")
-    differs(sold, f"redis: orders {user}: log")
-    r.hdel(sold.key(0, "orders"), user)
-    differs(sold, f"redis: orders {user}: redis lacks it")
-    r.hset(sold.key(0, "orders"), user, value)
-    item = sold.rows("SELECT item_id FROM items WHERE available > 0 LIMIT 1")[0][0]
-    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE item_id = %s", item)
-    differs(sold, "mysql: items", "held in orders")
-    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = %s", item)
-    order, user = sold.rows("SELECT order_id, user_id FROM orders WHERE state = 'P' LIMIT 1")[0]
-    sold.edit("CREATE TABLE kept SELECT * FROM orders WHERE order_id = %s", order)
-    sold.edit("DELETE FROM orders WHERE order_id = %s", order)
-    differs(sold, f"mysql: orders {user.decode()}:", "sold in orders")
-    sold.edit("INSERT INTO orders SELECT * FROM kept")
-
-
-def test_verify_sees_changes_of_what_redis_forgets(sold):
-    """A rejection that only MySQL keeps is compared with the log, too."""
-    sold.put(0, sold.open("lamp@0", 1, 9), sold.order(0, "lamp@0", "ann", 2, order_id_of(0)))
-    sold.applied()
-    sold.caught_up()
-    order = sold.rows("SELECT order_id FROM orders WHERE user_id = 'ann'")[0][0]
-    sold.verify()
-    sold.edit("UPDATE orders SET qty = qty + 1 WHERE order_id = %s", order)
-    differs(sold, f"orders {order.decode()} ann lamp@0: forgotten, but not as the log says")
-    sold.edit("UPDATE orders SET qty = qty - 1 WHERE order_id = %s", order)
-    sold.edit("CREATE TABLE forgotten SELECT * FROM orders WHERE order_id = %s", order)
-    sold.edit("DELETE FROM orders WHERE order_id = %s", order)
-    differs(sold, "lacks 1 forgotten orders")
-    sold.edit("UPDATE forgotten SET user_id = 'bob'")
-    sold.edit("INSERT INTO orders SELECT * FROM forgotten")
-    differs(sold, "the log forgets no such order", "lacks 1 forgotten orders")
-    sold.edit("UPDATE orders SET user_id = 'ann' WHERE order_id = %s", order)
-
-
-def test_verify_sees_a_lost_hold(sold):
-    """A hold that its due list lacks would never expire."""
-    sold.put(0, sold.open("lamp@0", 9, 9, 700000), sold.order(0, "lamp@0", "ann"))
-    sold.applied()
-    sold.caught_up()
-    sold.verify()
-    due = sold.key(0, "due:700000")
-    entries = sold.redis.lrange(due, 0, -1)
-    sold.redis.delete(due)
-    differs(sold, "due:700000 lacks 1 live holds")
-    sold.redis.rpush(due, *entries)
-
-
-def test_verify_cannot_check(sold):
-    assert sold.guardians[-1].stop() == 0
-    sold.put(0, {"type": "tick"})
-    report = sold.verify(2, timeout="2s")
-    assert any("mysql stands at" in u for u in report["unchecked"])
-    assert sold.command("verify", "--timeout=2s", mysql_port=1).returncode == 2
-    assert sold.command("verify", "--timeout=2s", redis_port=1).returncode == 2
-    assert sold.command("verify", "--timeout=2s", kafka_brokers="127.0.0.1:1").returncode == 2
-
-
-def test_verify_waits_for_what_is_on_its_way(sold):
-    g = sold.guardians[-1]
-    g.send(signal.SIGSTOP)
-    sold.busy(200, seed=2)
-    timer = threading.Timer(2, lambda: g.send(signal.SIGCONT))
-    timer.start()
-    start = time.monotonic()
-    sold.verify()
-    assert time.monotonic() - start > 1.5
-    timer.join()
-
-
 # ---------------------------------------------------------------- the program
 
 
@@ -775,13 +509,16 @@ def test_unknown_words_are_refused(world):
     assert world.command("--help").returncode == 0
 
 
-def test_it_tells_how_it_is(sold):
-    g = sold.guardians[-1]
+def test_it_tells_how_it_is(live):
+    g = live.guardian().ready()
+    live.busy(300, hold_ms=600_000)
+    live.applied()
+    live.caught_up()
+    wait_until(lambda: g.metric("seckill_guardian_lag") == 0, 20, "no lag")
     m = g.metrics()
     for p in range(2):
-        assert m[f'seckill_guardian_position{{partition="{p}"}}'] == sold.recorded(p)
+        assert m[f'seckill_guardian_position{{partition="{p}"}}'] == live.recorded(p) > 0
     assert g.metric("seckill_guardian_halted") == 0
-    wait_until(lambda: g.metric("seckill_guardian_lag") == 0, 20, "no lag")
     assert m["seckill_guardian_workers"] >= 4
     assert m["seckill_guardian_commit_seconds_count"] == m["seckill_guardian_commits_total"] > 0
     holds_for(lambda: not g.lines("partition.halted"), 0.2, "no halt")

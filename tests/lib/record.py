@@ -201,3 +201,16 @@ class Record(World):
         for _, value, _ in self.records(self.outcomes, partition):
             by_offset.setdefault(json.loads(value)["offset"], value)
         return [by_offset[offset] for offset in sorted(by_offset)]
+
+
+def clean(w, *expected):
+    """Everything agrees, all end well, nobody complained."""
+    w.applied()
+    w.caught_up()
+    report = w.verify()
+    assert report["redis"] == report["mysql"] == report["log"]
+    for g in w.guardians:
+        if g.process.poll() is None:
+            assert g.stop() == 0, g.log.read_text()[-3000:]
+    assert w.complaints(*expected) == []
+    return report
