@@ -18,8 +18,8 @@ SAN        ?=
 
 # program = directory of its main.c
 PROGRAMS := seckill-producer=producer seckill-matcher=matcher seckill-guardian=guardian seckillctl=ctl \
-            stampede=bench
-DIRS     := common producer matcher guardian ctl bench
+            stampede=tools/stampede
+DIRS     := common producer matcher guardian ctl tools/stampede
 PKGS     := libevent rdkafka hiredis mysqlclient jansson libcrypto libxxhash
 # Statement expressions: librdkafka's macros are made of them, and only clang says so.
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wformat=2 -Wundef -Wconversion -Wno-sign-conversion \
@@ -247,7 +247,7 @@ tidy: | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
 
 lint: all | deps-lint ## shellcheck; what common/ may include; options missing from sample or docs
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x
-	@! grep -nE '^#include "(producer|matcher|guardian|ctl|bench)/' common/*.[ch] || \
+	@! grep -nE '^#include "(producer|matcher|guardian|ctl|tools)/' common/*.[ch] || \
 	    { echo "common/ includes nothing from a daemon" >&2; exit 1; }
 	@tools/optscan.sh $(BUILD)/bin
 

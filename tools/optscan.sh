@@ -61,8 +61,8 @@ for program in "$bin"/seckill*; do
             complain "$name: $sample shows a default that is not the program's"
     done
 done
-for name in $(git grep -hoE '"seckill_[a-z_]+"' -- '*/*.[ch]' ':!tests' ':!bench' ':!common/stats.h' | tr -d '"' | sort -u) \
-    $(git grep -hE -A1 '\blog_(error|warn|info|debug|limited)\(' -- '*/*.c' ':!tests' ':!bench' |
+for name in $(git grep -hoE '"seckill_[a-z_]+"' -- '*/*.[ch]' ':!tests' ':!tools' ':!common/stats.h' | tr -d '"' | sort -u) \
+    $(git grep -hE -A1 '\blog_(error|warn|info|debug|limited)\(' -- '*/*.c' ':!tests' ':!tools' |
         grep -oE '"[a-z]+\.[a-z_]+"' | tr -d '"' | sort -u); do
     grep -qE "\`${name}[\`{]" "$doc" || complain "$name is not in $doc"
 done

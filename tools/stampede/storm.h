@@ -10,17 +10,17 @@
  *
  * What a shopper was told is kept, to be compared with the record afterwards.  One thread.
  */
-#ifndef BENCH_STORM_H
-#define BENCH_STORM_H
+#ifndef STAMPEDE_STORM_H
+#define STAMPEDE_STORM_H
 
 #include <event2/event.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bench/client.h"
 #include "common/histogram.h"
 #include "common/ids.h"
+#include "tools/stampede/client.h"
 
 enum { STORM_REASON_MAX = 24, STORM_REASONS = 48, STORM_ORDERS_MAX = 4 };
 
@@ -77,4 +77,4 @@ void storm_fini(struct storm_result *result);
 
 void storm_count(struct storm_tally *tally, const char *name);
 
-#endif /* BENCH_STORM_H */
+#endif /* STAMPEDE_STORM_H */

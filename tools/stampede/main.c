@@ -9,11 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench/ledger.h"
-#include "bench/report.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
+#include "tools/stampede/ledger.h"
+#include "tools/stampede/report.h"
 
 struct settings {
     struct options_log log;

@@ -3,17 +3,17 @@
  *
  * Blocking; one thread.
  */
-#ifndef BENCH_RECORD_H
-#define BENCH_RECORD_H
+#ifndef STAMPEDE_RECORD_H
+#define STAMPEDE_RECORD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bench/storm.h"
 #include "common/attr.h"
 #include "common/err.h"
 #include "common/options.h"
+#include "tools/stampede/storm.h"
 
 /* What the record says of the item, and of the shoppers' answers. */
 struct record_check {
@@ -29,4 +29,4 @@ bool record_check(const struct options_mysql *mysql, const char *item_id, int64_
                   const struct storm_result *told, struct record_check *check,
                   struct err *err) ATTR_MUSTCHECK;
 
-#endif /* BENCH_RECORD_H */
+#endif /* STAMPEDE_RECORD_H */

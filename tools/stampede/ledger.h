@@ -1,14 +1,14 @@
 /*
  * ledger.h - what each shopper was told, for a judge outside this program.
  */
-#ifndef BENCH_LEDGER_H
-#define BENCH_LEDGER_H
+#ifndef STAMPEDE_LEDGER_H
+#define STAMPEDE_LEDGER_H
 
 #include <stdbool.h>
 
-#include "bench/storm.h"
 #include "common/attr.h"
 #include "common/err.h"
+#include "tools/stampede/storm.h"
 
 /*
  * One JSON object per line and order that was heard of: order_id, user_id, item_id, accepted, the
@@ -18,4 +18,4 @@
 bool ledger_write(const char *path, const char *item_id, const struct storm_result *storm,
                   struct err *err) ATTR_MUSTCHECK;
 
-#endif /* BENCH_LEDGER_H */
+#endif /* STAMPEDE_LEDGER_H */

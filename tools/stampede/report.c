@@ -1,4 +1,4 @@
-#include "bench/report.h"
+#include "tools/stampede/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>

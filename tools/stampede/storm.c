@@ -3,7 +3,7 @@
  * at most one "second press" beside it.  It lives in one array for the whole storm, so answers may
  * point at it.
  */
-#include "bench/storm.h"
+#include "tools/stampede/storm.h"
 
 #include <inttypes.h>
 #include <jansson.h>

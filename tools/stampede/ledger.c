@@ -1,4 +1,4 @@
-#include "bench/ledger.h"
+#include "tools/stampede/ledger.h"
 
 #include <errno.h>
 #include <jansson.h>

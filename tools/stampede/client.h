@@ -11,8 +11,8 @@
  *
  * One event loop's thread.
  */
-#ifndef BENCH_CLIENT_H
-#define BENCH_CLIENT_H
+#ifndef STAMPEDE_CLIENT_H
+#define STAMPEDE_CLIENT_H
 
 #include <event2/event.h>
 #include <stddef.h>
@@ -52,4 +52,4 @@ void client_send(struct client *c, const char *request, const char *body, client
 size_t client_connected(const struct client *c);
 uint64_t client_requests(const struct client *c);
 
-#endif /* BENCH_CLIENT_H */
+#endif /* STAMPEDE_CLIENT_H */

@@ -1,4 +1,4 @@
-#include "bench/record.h"
+#include "tools/stampede/record.h"
 
 #include <assert.h>
 #include <stdio.h>

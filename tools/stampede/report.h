@@ -1,14 +1,14 @@
 /*
  * report.h - the end of a demo: a table for people, build/demo/report.json for scripts.
  */
-#ifndef BENCH_REPORT_H
-#define BENCH_REPORT_H
+#ifndef STAMPEDE_REPORT_H
+#define STAMPEDE_REPORT_H
 
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "bench/record.h"
-#include "bench/storm.h"
+#include "tools/stampede/record.h"
+#include "tools/stampede/storm.h"
 
 /* Where the programs stood; processes are named by variables such as PRODUCER_PID. */
 struct report_cpu {
@@ -28,4 +28,4 @@ json_t *report_make(const struct storm_result *storm, const struct record_check 
 
 void report_print(const json_t *report);
 
-#endif /* BENCH_REPORT_H */
+#endif /* STAMPEDE_REPORT_H */

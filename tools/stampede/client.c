@@ -4,7 +4,7 @@
  * connection.  The answer is told after the connection has left it, so that the answer
  * function may send again.
  */
-#include "bench/client.h"
+#include "tools/stampede/client.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
