@@ -165,6 +165,11 @@ const char *reason_name(enum reason reason)
     return reason >= 0 && reason < REASON_COUNT ? REASONS[reason] : "unknown";
 }
 
+bool order_state_is_final(enum order_state state)
+{
+    return state == ORDER_REJECTED || state == ORDER_PAID || state == ORDER_CANCELLED;
+}
+
 const char *order_state_name(enum order_state state)
 {
     switch (state) {

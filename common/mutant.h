@@ -64,6 +64,7 @@
     X(USER_NOT_IN_ID, "... and from its user")                                                     \
     X(STRANGER_TOLD, "a decision is told to its order's user only")                                \
     X(OLDER_TOLD, "outcomes older than what was told before tell nothing")                         \
+    X(OUTDATED_TOLD, "an order open in an older state is not told as one that is open now")        \
     X(PASSING_TOLD, "a state within a record is none")
 
 #define MUTANT_ENUM(name, rule) MUTANT_##name,

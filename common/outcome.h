@@ -178,6 +178,7 @@ bool item_entry_parse(struct slice value, struct item_entry *item) ATTR_MUSTCHEC
 
 const char *reason_name(enum reason reason);
 const char *order_state_name(enum order_state state); /* "reserved", ... */
+bool order_state_is_final(enum order_state state);    /* expired is not: a late payment may come */
 const char *item_state_name(char state);              /* "open", ... */
 const char *event_type_name(enum event_type type);
 

@@ -44,7 +44,7 @@ struct call {
     bool is_last;   /* it waits no more: the next thing known is the answer */
     bool is_keyed;
     bool is_replay;
-    bool is_behind; /* its last look-up knew less than the outcome stream has told */
+    bool is_behind; /* its last look-up found that Redis has gone back */
     bool has_trace;
     enum calls_kind kind;
     enum call_stage stage;

@@ -118,26 +118,25 @@ void order_begin(struct calls *c, struct call *call)
 static void look_again(struct calls *c, struct call *call, const struct door_look *look)
 {
     struct order_entry entry;
+    const bool is_found = look->result == DOOR_LOOK_GOT && look->orders.ptr != NULL &&
+                          door_find_entry(look->orders, call_order_id(call), &entry);
 
-    if (look->result == DOOR_LOOK_GOT && look->orders.ptr != NULL &&
-        door_find_entry(look->orders, call_order_id(call), &entry)) {
-        if (entry.qty != call->qty && !MUTANT(CONTENT_UNCOMPARED)) {
-            reply_refusal(c, call, REFUSAL_KEY_REUSED);
-        } else if (entry.state == ORDER_REJECTED) {
+    if (is_found && entry.qty != call->qty && !MUTANT(CONTENT_UNCOMPARED)) {
+        reply_refusal(c, call, REFUSAL_KEY_REUSED);
+    } else if (is_found && !door_is_outdated(look, &entry)) {
+        if (entry.state == ORDER_REJECTED) {
             reply_reason(c, call, entry.reason, order_state_name(entry.state));
         } else {
             reply_entry(c, call, entry.state == ORDER_RESERVED ? 201 : 200, &entry);
         }
-        return;
-    }
-    if (!call_is_waiting_on(call)) {
+    } else if (!call_is_waiting_on(call)) {
         reply_accepted(c, call);
-        return;
+    } else {
+        if (look->result == DOOR_LOOK_GOT) {
+            call_seen(c, call, look->watermark);
+        }
+        call_wait(c, call, is_found ? LOOK_AFTER_MS : -1);
     }
-    if (look->result == DOOR_LOOK_GOT) {
-        call_seen(c, call, look->watermark);
-    }
-    call_wait(c, call, -1);
 }
 
 void order_on_look(struct calls *c, struct call *call, const struct door_look *look)

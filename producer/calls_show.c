@@ -2,6 +2,7 @@
  * Questions: an order (Redis, then MySQL, then its place in line), an item.
  */
 #include "common/log.h"
+#include "common/mutant.h"
 #include "producer/calls_internal.h"
 
 void show_begin(struct calls *c, struct call *call)
@@ -44,6 +45,7 @@ static bool is_flying(const struct calls *c, struct call *call)
 void show_on_look(struct calls *c, struct call *call, const struct door_look *look)
 {
     struct order_entry entry;
+    bool is_found;
     int64_t decided;
 
     if (look->result != DOOR_LOOK_GOT) {
@@ -51,11 +53,17 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
                       look->result == DOOR_LOOK_FULL ? REFUSAL_QUEUE_FULL : REFUSAL_NOT_READY);
         return;
     }
-    if (look->orders.ptr != NULL && door_find_entry(look->orders, call_order_id(call), &entry)) {
+    is_found =
+        look->orders.ptr != NULL && door_find_entry(look->orders, call_order_id(call), &entry);
+    if (is_found && !door_is_outdated(look, &entry)) {
         reply_entry(c, call, 200, &entry);
         return;
     }
-    call->is_behind = door_is_behind(c->door, look);
+    call->is_behind = door_has_gone_back(look);
+    if (is_found) {
+        wait_or_tell(c, call, NULL, -1);
+        return;
+    }
     if (is_flying(c, call)) {
         wait_or_tell(c, call, "queued", -1);
         return;
@@ -76,14 +84,21 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
     call->stage = STAGE_READING;
 }
 
+/* Redis did not know the order, so it has forgotten it, closed; or Redis or MySQL lags behind. */
+static bool is_last_word(const struct call *call, enum order_state state)
+{
+    return order_state_is_final(state) || (state == ORDER_EXPIRED && !call->is_behind);
+}
+
 void show_on_record(struct calls *c, struct call *call, enum record_result result,
                     struct slice entry_text)
 {
     struct order_entry entry;
+    const bool is_found = result == RECORD_FOUND && order_entry_next(&entry_text, &entry) == 1;
 
-    if (result == RECORD_FOUND && order_entry_next(&entry_text, &entry) == 1) {
+    if (is_found && (is_last_word(call, entry.state) || MUTANT(OUTDATED_TOLD))) {
         reply_entry(c, call, 200, &entry);
-    } else if (call->offset >= 0) {
+    } else if (is_found || call->offset >= 0) {
         wait_or_tell(c, call, "unknown", -1); /* decided; its record is on the way */
     } else if (result == RECORD_ABSENT) {
         wait_or_tell(c, call, NULL, -1);

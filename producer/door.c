@@ -291,7 +291,19 @@ bool door_find_entry(struct slice orders, struct slice order_id, struct order_en
     return false;
 }
 
-bool door_is_behind(const struct door *d, const struct door_look *look)
+bool door_has_gone_back(const struct door_look *look)
+{
+    return look->watermark < look->highest;
+}
+
+bool door_is_outdated(const struct door_look *look, const struct order_entry *entry)
+{
+    return door_has_gone_back(look) && !order_state_is_final(entry->state) &&
+           !MUTANT(OUTDATED_TOLD);
+}
+
+/* The stream has told more than the look-up knew: Redis went back, or the answer was overtaken. */
+static bool is_behind(const struct door *d, const struct door_look *look)
 {
     return look->watermark < partition_of(d, look->partition)->highest;
 }
@@ -319,6 +331,8 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
         door_find_entry(look->orders, order->order_id, &entry)) {
         if (entry.qty != order->qty && !MUTANT(CONTENT_UNCOMPARED)) {
             door_refuse(d, REFUSAL_KEY_REUSED, verdict);
+        } else if (door_is_outdated(look, &entry)) {
+            door_refuse(d, REFUSAL_RECOVERING, verdict);
         } else {
             *verdict = (struct door_verdict){.move = DOOR_KNOWN, .known = entry};
         }
@@ -335,7 +349,7 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
     if (refuse_unready(d, order->partition, now->mono_ms, verdict)) {
         return;
     }
-    if (order->order_id.ptr != NULL && door_is_behind(d, look) && !MUTANT(BEHIND_TO_GATE)) {
+    if (order->order_id.ptr != NULL && is_behind(d, look) && !MUTANT(BEHIND_TO_GATE)) {
         /* A gate shut since the look-up may have been shut by this very order: the log knows. */
         pass_line(d, order, verdict);
         return;
@@ -380,7 +394,7 @@ void door_on_look(struct door *d, const struct door_look *look, struct slice ite
         return;
     }
     p->watermark = look->watermark;
-    p->is_recovering = look->watermark < look->highest;
+    p->is_recovering = door_has_gone_back(look);
     if (!is_same_log(p, look->genesis) || item_id.ptr == NULL) {
         return;
     }

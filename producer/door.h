@@ -113,10 +113,13 @@ bool door_find_entry(struct slice orders, struct slice order_id,
                      struct order_entry *entry) ATTR_MUSTCHECK;
 
 /*
- * The outcome stream has told more than what the look-up knew: Redis went back, or the answer was
- * overtaken on its way.  What it did not find may be there.
+ * Redis has gone back behind what the outcome stream had told when it was asked: what it does not
+ * know may be there, and what it does may have changed.
  */
-bool door_is_behind(const struct door *d, const struct door_look *look) ATTR_MUSTCHECK;
+bool door_has_gone_back(const struct door_look *look) ATTR_MUSTCHECK;
+
+/* ... and what it told of this order is not what it came to in the end. */
+bool door_is_outdated(const struct door_look *look, const struct order_entry *entry) ATTR_MUSTCHECK;
 
 /* ---- events ---- */
 
