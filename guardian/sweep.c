@@ -16,6 +16,7 @@
 
 enum {
     FIELDS_PER_CHUNK = 500,
+    CHUNKS_AHEAD = 32,
     REPEATS_MAX = 20,
     REPEAT_PAUSE_MS = 100,
     NAMES_BYTES = 4 << 20,
@@ -193,50 +194,100 @@ static bool no_state(int partition, struct err *err)
     return err_set(err, ERR_RETRY, "partition %d: redis has no state", partition);
 }
 
-/* One table of one partition, in one direction. */
+/* Fields of Redis that are yet to be compared; values point into the answer. */
+struct chunk {
+    struct peek_answer answer;
+    struct slice *fields, *values;
+    size_t n;
+};
+
+/*
+ * One table of one partition, in one direction.  Redis is read some chunks ahead, so that MySQL, which
+ * lags behind it, is waited for once for all of them.
+ */
 struct pass {
     struct sweep *sweep;
     int partition;
     enum record_table table;
     bool is_backwards;
     struct names again;
+    struct chunk ahead[CHUNKS_AHEAD];
+    size_t n_ahead;
 };
+
+static void drop_ahead(struct pass *pass)
+{
+    for (size_t i = 0; i < pass->n_ahead; i++) {
+        struct chunk *chunk = &pass->ahead[i];
+
+        peek_answer_fini(&chunk->answer);
+        free(chunk->fields);
+        free(chunk->values);
+        *chunk = (struct chunk){0};
+    }
+    pass->n_ahead = 0;
+}
+
+/* Compares what was read ahead. */
+static bool compare_ahead(struct pass *pass, struct names *again, struct err *err)
+{
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < pass->n_ahead; i++) {
+        struct piece piece = {
+            .sweep = pass->sweep,
+            .partition = pass->partition,
+            .table = pass->table,
+            .is_backwards = pass->is_backwards,
+            .fields = pass->ahead[i].fields,
+            .values = pass->ahead[i].values,
+            .n = pass->ahead[i].n,
+            .watermark = pass->ahead[i].answer.watermark,
+            .again = again,
+        };
+
+        ok = compare_piece(&piece, err);
+    }
+    drop_ahead(pass);
+    return ok;
+}
+
+/* Room for a chunk of n fields, which the caller fills from chunk->answer. */
+static struct chunk *next_chunk(struct pass *pass, size_t n)
+{
+    struct chunk *chunk = &pass->ahead[pass->n_ahead++];
+
+    chunk->n = n;
+    chunk->fields = xreallocarray(chunk->fields, n + 1, sizeof(*chunk->fields));
+    chunk->values = xreallocarray(chunk->values, n + 1, sizeof(*chunk->values));
+    return chunk;
+}
 
 /* Looks some fields up in Redis and compares them. */
 static bool compare_names(struct pass *pass, const struct names *names, struct names *again,
                           struct err *err)
 {
     const struct peek_hash hash = {pass->partition, record_redis_name(pass->table)};
-    struct peek_answer answer = {0};
     bool ok = true;
 
     for (size_t from = 0; ok && from < names->n; from += FIELDS_PER_CHUNK) {
-        size_t n = names->n - from < FIELDS_PER_CHUNK ? names->n - from : FIELDS_PER_CHUNK;
-        struct slice *fields = xreallocarray(NULL, n, sizeof(*fields));
+        struct chunk *chunk = next_chunk(
+            pass, names->n - from < FIELDS_PER_CHUNK ? names->n - from : FIELDS_PER_CHUNK);
 
-        for (size_t i = 0; i < n; i++) {
-            fields[i] = command_text(&names->at[from + i]);
+        for (size_t i = 0; i < chunk->n; i++) {
+            chunk->fields[i] = command_text(&names->at[from + i]);
         }
-        ok = peek_lookup(pass->sweep->redis, hash, fields, n, &answer, err) &&
-             (answer.has_state || no_state(pass->partition, err));
-        if (ok) {
-            struct piece piece = {
-                .sweep = pass->sweep,
-                .partition = pass->partition,
-                .table = pass->table,
-                .is_backwards = pass->is_backwards,
-                .fields = fields,
-                .values = answer.values,
-                .n = n,
-                .watermark = answer.watermark,
-                .again = again,
-            };
-
-            ok = compare_piece(&piece, err);
+        ok = peek_lookup(pass->sweep->redis, hash, chunk->fields, chunk->n, &chunk->answer, err) &&
+             (chunk->answer.has_state || no_state(pass->partition, err));
+        for (size_t i = 0; ok && i < chunk->n; i++) {
+            chunk->values[i] = chunk->answer.values[i];
         }
-        free(fields);
+        if (ok && pass->n_ahead == CHUNKS_AHEAD) {
+            ok = compare_ahead(pass, again, err);
+        }
     }
-    peek_answer_fini(&answer);
+    ok = ok && compare_ahead(pass, again, err);
+    drop_ahead(pass);
     return ok;
 }
 
@@ -266,51 +317,32 @@ static bool compare_again(struct pass *pass, struct err *err)
     return ok;
 }
 
-/* Compares a chunk of Redis; the next one begins at the answer's cursor. */
-static bool compare_chunk(struct pass *pass, const struct peek_answer *answer, struct err *err)
-{
-    size_t n = answer->n / 2;
-    struct slice *fields = xreallocarray(NULL, n + 1, sizeof(*fields));
-    struct slice *values = xreallocarray(NULL, n + 1, sizeof(*values));
-    struct piece piece = {
-        .sweep = pass->sweep,
-        .partition = pass->partition,
-        .table = pass->table,
-        .fields = fields,
-        .values = values,
-        .n = n,
-        .watermark = answer->watermark,
-        .again = &pass->again,
-    };
-    bool ok;
-
-    for (size_t i = 0; i < n; i++) {
-        fields[i] = answer->values[2 * i];
-        values[i] = answer->values[2 * i + 1];
-    }
-    ok = compare_piece(&piece, err);
-    count(pass->sweep, pass->table, n);
-    free(fields);
-    free(values);
-    return ok;
-}
-
 static bool sweep_forwards(struct pass *pass, struct err *err)
 {
     const struct peek_hash hash = {pass->partition, record_redis_name(pass->table)};
-    struct peek_answer answer = {0};
-    char cursor[sizeof(answer.cursor)] = "0";
+    char cursor[PEEK_CURSOR_BYTES] = "0";
     bool ok;
 
     do {
+        struct chunk *chunk;
+        struct peek_answer answer = {0};
+
         ok = peek_chunk(pass->sweep->redis, hash, cursor, FIELDS_PER_CHUNK, &answer, err) &&
              (answer.has_state || no_state(pass->partition, err));
-        if (ok) {
-            memcpy(cursor, answer.cursor, sizeof(cursor));
-            ok = compare_chunk(pass, &answer, err);
+        chunk = next_chunk(pass, ok ? answer.n / 2 : 0);
+        chunk->answer = answer;
+        for (size_t i = 0; i < chunk->n; i++) {
+            chunk->fields[i] = answer.values[2 * i];
+            chunk->values[i] = answer.values[2 * i + 1];
+        }
+        memcpy(cursor, answer.cursor, sizeof(cursor));
+        count(pass->sweep, pass->table, chunk->n);
+        if (ok && pass->n_ahead == CHUNKS_AHEAD) {
+            ok = compare_ahead(pass, &pass->again, err);
         }
     } while (ok && strcmp(cursor, "0") != 0);
-    peek_answer_fini(&answer);
+    ok = ok && compare_ahead(pass, &pass->again, err);
+    drop_ahead(pass);
     return ok;
 }
 
@@ -348,7 +380,7 @@ static bool next_names(const struct pass *pass, const struct command_text *after
     for (size_t i = 0; i < after->len; i++) {
         buf_printf(&sql, "%02x", (unsigned char)after->s[i]);
     }
-    buf_printf(&sql, "' ORDER BY 1 LIMIT %d", FIELDS_PER_CHUNK);
+    buf_printf(&sql, "' ORDER BY 1 LIMIT %d", FIELDS_PER_CHUNK * CHUNKS_AHEAD);
     names->n = 0;
     ok = record_begin(pass->sweep->db, pass->partition, -1, 0, &position, err) &&
          db_query(pass->sweep->db, buf_slice(&sql), take_name, names, err);
@@ -369,7 +401,7 @@ static bool sweep_backwards(struct pass *pass, struct err *err)
         if (names.n > 0) {
             after = names.at[names.n - 1];
         }
-    } while (ok && names.n == FIELDS_PER_CHUNK);
+    } while (ok && names.n == (size_t)FIELDS_PER_CHUNK * CHUNKS_AHEAD);
     free(names.at);
     return ok;
 }
