@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/probe.h"
 #include "common/xmalloc.h"
 #include "guardian/commit.h"
 
@@ -73,6 +74,8 @@ static void note_commit(struct part *part, struct batch *batch)
         stats_add(s->stats, STAT_MARKS, 1);
     }
     part->committed = *ledger_end(batch->ledger);
+    PROBE(batch_committed, part->partition, ledger_base(batch->ledger)->position,
+          part->committed.position, batch->took_us);
     log_debug("batch.committed", LOG_INT("partition", part->partition),
               LOG_INT("position", part->committed.position),
               LOG_INT("records", (int64_t)ledger_records(batch->ledger)),

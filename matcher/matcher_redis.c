@@ -6,6 +6,7 @@
 #include "apply_lua.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "common/probe.h"
 #include "common/xmalloc.h"
 #include "matcher/matcher_impl.h"
 #include "position_lua.h"
@@ -96,6 +97,7 @@ static void on_answer(enum redis_result result, const redisReply *reply, void *a
     struct call *c = arg;
     struct part *part = c->matcher->parts[c->partition];
 
+    PROBE(script_answered, c->partition, c->number, (int)result);
     switch (result) {
     case REDIS_GOT:
         if (c->is_read) {
@@ -139,6 +141,7 @@ void matcher_call_script(struct matcher *m, int partition, const struct part_act
     c->number = action->call;
     c->is_read = action->type == PART_READ;
     c->sent_us = clock_mono_us();
+    PROBE(script_sent, partition, c->number, action->n_commands);
     if (!redis_eval(m->redis, &call, on_answer, c, &err)) {
         part_unanswered(m->parts[partition], action->call, true, matcher_now());
         free(c);

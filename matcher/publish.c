@@ -11,6 +11,7 @@
 #include "common/backoff.h"
 #include "common/command.h"
 #include "common/log.h"
+#include "common/probe.h"
 #include "common/xmalloc.h"
 
 enum {
@@ -63,6 +64,7 @@ static void on_report(const struct kafka_report *report, void *arg)
     const unsigned kind = (unsigned)(report->ticket >> SEQ_BITS) & ((1U << KIND_BITS) - 1);
     const uint64_t seq = report->ticket & ((UINT64_C(1) << SEQ_BITS) - 1);
 
+    PROBE(message_settled, report->ticket, partition, (int)report->delivery);
     if (kind == KIND_TICK) {
         p->settings.ticked(partition, p->settings.arg);
     }
@@ -169,6 +171,7 @@ static bool send_message(struct publish *p, const struct kafka_message *message)
         return false;
     }
     if (kafka_producer_send(p->producer, message, &err)) {
+        PROBE(message_handed, message->ticket, message->partition);
         return true;
     }
     if (err.kind == ERR_RETRY) {

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mutant.h"
+#include "common/probe.h"
 #include "producer/calls_internal.h"
 
 static void on_look(uint64_t party, const struct door_look *look, struct slice item_id, void *arg)
@@ -106,6 +107,7 @@ static void on_outcome(const struct outcome *outcome, void *arg)
 {
     struct calls *c = arg;
 
+    PROBE(outcome_read, outcome->partition, outcome->offset);
     if (!door_on_outcome(c->door, outcome, clock_mono_ms())) {
         log_limited(LOG_LEVEL_ERROR, "outcome.other_log", LOG_INT("partition", outcome->partition),
                     LOG_INT("offset", outcome->offset), LOG_STR("genesis", outcome->genesis));

@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "common/probe.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
 #include "producer/input.h"
@@ -106,6 +107,7 @@ static void on_report(const struct kafka_report *r, void *arg)
     };
     struct publish *p = arg;
 
+    PROBE(command_settled, r->ticket, r->partition, r->offset, (int)r->delivery);
     if (r->delivery == KAFKA_DELIVERED) {
         failpoint_kill("report.before");
         backoff_reset(&p->recreate);
@@ -247,6 +249,7 @@ static bool hand_over(struct publish *p, int partition)
 
     if (kafka_producer_send(p->kafka, &message, &err)) {
         failpoint_kill("send.after");
+        PROBE(command_handed, e->ticket, partition);
         free_head(p, line);
         return true;
     }
@@ -394,6 +397,7 @@ bool publish_send(struct publish *p, const struct command *cmd, int partition,
     line->tail = at;
     line->count++;
     p->queued++;
+    PROBE(command_lined, ticket, partition);
     measure(p, line, now_ms);
     if (line->count == 1) {
         if (!event_pending(p->timer, EV_TIMEOUT, NULL) || line->linger_ms == 0) {

@@ -23,6 +23,7 @@ libjansson-dev           -                                JSON
 libssl-dev               -                                SHA-256 and HMAC
 libxxhash-dev            -                                the log's chain
 uthash-dev               /usr/include/uthash.h            the fold's hash tables
+systemtap-sdt-dev        -                                probes for tracers (common/probe.h)
 LIST
         ;;
     unit)
@@ -55,6 +56,8 @@ python3-pymysql          -                                MySQL from the tests
 python3-redis            -                                Redis from the tests
 python3-confluent-kafka  -                                Kafka from the tests
 python3-requests         -                                HTTP from the tests
+bpftrace                 bpftrace                         looks on at the probes (tools/trace)
+binutils                 readelf                          lists them
 strace                   strace                           makes a server's disk slow (make chaos ROW=H3)
 LIST
         ;;
