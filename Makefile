@@ -105,7 +105,13 @@ $(SIM): $(SIM_SOURCES:%.c=$(BUILD)/sim/%.o) $(BUILD)/lib/common.a
 SCRIPTS := $(patsubst lua/%.lua,$(BUILD)/gen/%_lua.h,$(wildcard lua/*.lua))
 $(BUILD)/gen/%_lua.h: lua/%.lua tools/embed.sh
 	@mkdir -p $(@D)
-	tools/embed.sh $* $< >$@
+	tools/embed.sh $*_lua $< >$@
+
+# The load generator's report begins and ends with this.
+PAGE := $(patsubst tools/stampede/%.html,$(BUILD)/gen/%_html.h,$(wildcard tools/stampede/*.html))
+$(PAGE): $(BUILD)/gen/%_html.h: tools/stampede/%.html tools/embed.sh
+	@mkdir -p $(@D)
+	tools/embed.sh $*_html $< >$@
 
 # So is the schema, with the program that applies it.
 SCHEMA := $(BUILD)/gen/schema.h
@@ -124,7 +130,7 @@ $(BUILD)/fuzz/obj/%.o: %.c Makefile | $(SCRIPTS) deps-build deps-fuzz
 $(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(FUZZED))
 	clang $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDLIBS)
 
-$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) $(SCHEMA) deps-build
+$(BUILD)/obj/%.o: %.c Makefile | $(SCRIPTS) $(SCHEMA) $(PAGE) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -232,7 +238,7 @@ format-check: | deps-lint ## fail if `make format` would change anything
 # One process per file: given several, clang-tidy 14 misreports va_start().  What was clean has a stamp
 # and is looked at again when it, a header of it, or the rules have changed.
 TIDY := $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
-$(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy | $(SCRIPTS) $(SCHEMA) deps-build deps-unit deps-lint
+$(TIDY): $(BUILD)/tidy/%.ok: %.c .clang-tidy | $(SCRIPTS) $(SCHEMA) $(PAGE) deps-build deps-unit deps-lint
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- -std=gnu11 $(ALL_CPPFLAGS) $(if $(filter tests/sim/%,$<),-DSECKILL_MUTANTS) 2>/dev/null
 	@$(CC) -std=gnu11 $(ALL_CPPFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $<

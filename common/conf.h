@@ -147,6 +147,18 @@ struct conf_option {
         .name = (key), .type = CONF_TYPE_BOOL, .is_argument = true,                                \
         .offset = CONF_FIELD(record, field, bool), .fallback = "false", .help = (text)             \
     }
+#define CONF_ARG_MS(key, record, field, def, low, high, text)                                      \
+    {                                                                                              \
+        .name = (key), .type = CONF_TYPE_MS, .is_argument = true,                                  \
+        .offset = CONF_FIELD(record, field, int64_t), .fallback = (def), .min = (low),             \
+        .max = (high), .help = (text)                                                              \
+    }
+#define CONF_ARG_ENUM(key, record, field, def, words, text)                                        \
+    {                                                                                              \
+        .name = (key), .type = CONF_TYPE_ENUM, .is_argument = true,                                \
+        .offset = CONF_FIELD(record, field, int), .fallback = (def), .choices = (words),           \
+        .help = (text)                                                                             \
+    }
 #define CONF_OPTIONS_END                                                                           \
     {                                                                                              \
         .name = NULL                                                                               \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # demo.sh DIR - a real sale on the stack in DIR: 1,000 phones, 20,000 shoppers, and the proof.
 #
-# The report is written next to DIR, to demo/report.json.  Exit status 0 only if all holds.  The stack
+# The report is written next to DIR, to demo/report.html and demo/report.json.  Exit status 0 only if all holds.  The stack
 # stays up for trying out, unless KEEP=0 or CI=true.  `make demo` builds what it needs.
 #   SHOPPERS CONNECTIONS STOCK SPREAD_MS HOLD_MS SEED change the sale.
 set -euo pipefail
@@ -59,8 +59,9 @@ mkdir -p "$out"
 "$bin/seckillctl" sale open phone --stock "${STOCK:-1000}" --limit 1 --hold-ms "$hold_ms"
 "$bin/stampede" --item phone --limit 1 --shoppers "${SHOPPERS:-20000}" --connections "${CONNECTIONS:-2000}" \
     --spread-ms "${SPREAD_MS:-10000}" --settle-ms $((hold_ms + 1000)) --seed "${SEED:-1}" \
-    --verify "$bin/seckill-guardian verify --json" --report "$out/report.json"
-echo "the whole report: ${out#"$PWD"/}/report.json"
+    --step 250ms --verify "$bin/seckill-guardian verify --json" \
+    --report "$out/report.json" --html "$out/report.html"
+echo "the whole report: ${out#"$PWD"/}/report.html to look at, report.json beside it for scripts"
 if [[ $keep != 0 ]]; then
     try_next
 fi

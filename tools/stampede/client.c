@@ -1,92 +1,123 @@
 /*
- * A connection is closed, opening, idle or busy; idle ones form a stack, so that few of them
- * do the work when there is little.  A request belongs to exactly one of: the waiting line, a
- * connection.  The answer is told after the connection has left it, so that the answer
- * function may send again.
+ * A connection is closed, opening, idle or busy.  Closed and idle ones form a stack, idle ones on
+ * top, so that few of them do the work when there is little; those that wait for something (to be
+ * open, for an answer) form a line in the order of their deadlines, which are all equally far off.
+ * A request belongs to exactly one of: the waiting line, a connection.  The answer is told
+ * after the connection has left it, so that the asker may send it again.
+ *
+ * What a request costs is a write() and a read(): bytes are written from, and read into, one buffer
+ * for all; only an answer that comes in pieces is kept with its connection.
  */
 #include "tools/stampede/client.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
+#include <event2/event_struct.h>
 #include <event2/http.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/xmalloc.h"
 
-enum { OPEN_AT_ONCE = 100, OPEN_PAUSE_MS = 5, HEAD_MAX = 16384, BODY_MAX = 65536 };
-
-struct request {
-    STAILQ_ENTRY(request) link;
-    char *bytes;
-    size_t len;
-    client_answer_fn *answer;
-    void *arg;
+enum {
+    OPEN_AT_ONCE = 100,
+    OPEN_PAUSE_MS = 5,
+    SWEEP_MS = 100,
+    READ_MAX = ANSWER_HEAD_MAX + ANSWER_BODY_MAX,
 };
-STAILQ_HEAD(request_line, request);
 
 struct connection {
     struct client *client;
-    struct bufferevent *bev; /* NULL: closed */
-    struct request *request; /* owned; NULL: idle or opening */
-    size_t number;
+    struct event event;
+    int fd; /* -1: closed */
     bool is_open;
+    struct client_request *request; /* borrowed; NULL: idle, closed, or opening for its own sake */
+    int64_t since_us;               /* it waits */
+    char *piece;                    /* the beginning of an answer; NULL: none */
+    size_t piece_len;
+    size_t number;
     SLIST_ENTRY(connection) idle;
+    TAILQ_ENTRY(connection) waiting;
 };
 
 struct client {
     struct event_base *base;
+    struct client_settings settings;
+    struct client_counts counts;
     struct sockaddr_in address;
     char host[300];
     struct connection *connections;
-    size_t n;
-    size_t n_connected;
     size_t next_open;
-    struct event *opener;
+    struct event *opener, *sweeper;
     SLIST_HEAD(, connection) idle;
-    struct request_line line;
-    int64_t timeout_ms;
-    uint64_t requests;
+    TAILQ_HEAD(, connection) waiting;
+    STAILQ_HEAD(, client_request) line;
+    char out[CLIENT_REQUEST_MAX];
+    char in[READ_MAX];
 };
 
-static void on_read(struct bufferevent *bev, void *arg);
-static void on_event(struct bufferevent *bev, short what, void *arg);
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
 
-static void free_request(struct request *r)
+static void wait_for_it(struct connection *conn, int64_t now_us)
 {
-    free(r->bytes);
-    free(r);
+    conn->since_us = now_us;
+    TAILQ_INSERT_TAIL(&conn->client->waiting, conn, waiting);
+}
+
+static void waits_no_more(struct connection *conn)
+{
+    if (conn->since_us != 0) {
+        conn->since_us = 0;
+        TAILQ_REMOVE(&conn->client->waiting, conn, waiting);
+    }
+}
+
+static void close_it(struct connection *conn)
+{
+    if (conn->fd >= 0) {
+        (void)event_del(&conn->event); /* it may not have been added */
+        (void)close(conn->fd);
+        conn->fd = -1;
+        conn->client->counts.connected -= conn->is_open;
+        conn->is_open = false;
+    }
+    free(conn->piece);
+    conn->piece = NULL;
+    conn->piece_len = 0;
+}
+
+/* Takes the request from its connection, which is idle then, and tells its answer. */
+static void tell(struct connection *conn, const struct answer *answer, int64_t now_us)
+{
+    struct client *c = conn->client;
+    struct client_request *r = conn->request;
+
+    waits_no_more(conn);
+    if (r != NULL) {
+        conn->request = NULL;
+        SLIST_INSERT_HEAD(&c->idle, conn, idle);
+        c->counts.under_way -= r->sent_us != 0;
+        c->settings.answered(c->settings.context, r, answer, now_us);
+    }
 }
 
 /* Ends the connection; its request, if any, has no answer. */
-static void drop(struct connection *conn)
+static void drop(struct connection *conn, int64_t now_us)
 {
-    struct client *c = conn->client;
-    struct request *r = conn->request;
+    const struct answer none = {.retry_after_s = -1};
 
-    if (conn->bev != NULL) {
-        bufferevent_free(conn->bev);
-        conn->bev = NULL;
-    }
-    c->n_connected -= conn->is_open;
-    conn->is_open = false;
-    conn->request = NULL;
-    if (r != NULL) {
-        struct client_answer none = {.status = 0, .retry_after_s = -1};
-
-        SLIST_INSERT_HEAD(&c->idle, conn, idle);
-        r->answer(&none, r->arg);
-        free_request(r);
-    }
+    conn->client->counts.failed += !conn->is_open;
+    conn->client->counts.broken += conn->is_open && conn->request != NULL;
+    close_it(conn);
+    tell(conn, &none, now_us);
 }
 
 /* A socket whose own address is 127.(1..250).(0..249).1 when the server is on loopback. */
@@ -99,11 +130,13 @@ static int make_socket(const struct client *c, size_t number)
         return -1;
     }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only slower without */
-    if ((ntohl(c->address.sin_addr.s_addr) >> 24) == 127) {
+    if (c->settings.addresses > 0 && (ntohl(c->address.sin_addr.s_addr) >> 24) == 127) {
+        const uint32_t n = (uint32_t)(number % c->settings.addresses);
         struct sockaddr_in own = {.sin_family = AF_INET};
 
-        own.sin_addr.s_addr = htonl(0x7f000001U | (uint32_t)(1 + number % 250) << 16 |
-                                    (uint32_t)(number / 250 % 250) << 8);
+        own.sin_addr.s_addr = htonl(0x7f000001U | (1 + n % 250) << 16 | (n / 250 % 250) << 8);
+        /* The port is chosen by connect(), which may take one that goes elsewhere already. */
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
         if (bind(fd, (struct sockaddr *)&own, sizeof(own)) != 0) {
             (void)close(fd);
             return -1;
@@ -112,182 +145,177 @@ static int make_socket(const struct client *c, size_t number)
     return fd;
 }
 
-static bool open_connection(struct connection *conn)
+static bool open_it(struct connection *conn, int64_t now_us)
 {
     struct client *c = conn->client;
-    int fd = make_socket(c, conn->number);
-    struct timeval timeout = {.tv_sec = c->timeout_ms / 1000,
-                              .tv_usec = (c->timeout_ms % 1000) * 1000};
 
-    if (fd < 0) {
+    conn->fd = make_socket(c, conn->number);
+    if (conn->fd < 0) {
         return false;
     }
-    conn->bev =
-        bufferevent_socket_new(c->base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-    if (conn->bev == NULL) {
-        (void)close(fd);
+    if (event_assign(&conn->event, c->base, conn->fd, EV_WRITE, on_writable, conn) != 0 ||
+        (connect(conn->fd, (struct sockaddr *)&c->address, sizeof(c->address)) != 0 &&
+         errno != EINPROGRESS) ||
+        event_add(&conn->event, NULL) != 0) {
         return false;
     }
-    bufferevent_setcb(conn->bev, on_read, NULL, on_event, conn);
-    if (bufferevent_enable(conn->bev, EV_READ | EV_WRITE) != 0 ||
-        bufferevent_socket_connect(conn->bev, (struct sockaddr *)&c->address, sizeof(c->address)) !=
-            0) {
-        bufferevent_free(conn->bev);
-        conn->bev = NULL;
-        return false;
-    }
-    bufferevent_set_timeouts(conn->bev, conn->request == NULL ? NULL : &timeout, &timeout);
+    wait_for_it(conn, now_us);
     return true;
 }
 
-static void start(struct connection *conn, struct request *r)
+/* The request's bytes go out, all at once: the connection is idle, so nothing is in their way. */
+static void write_request(struct connection *conn, int64_t now_us)
 {
-    struct timeval timeout = {.tv_sec = conn->client->timeout_ms / 1000,
-                              .tv_usec = (conn->client->timeout_ms % 1000) * 1000};
+    struct client *c = conn->client;
+    struct client_request *r = conn->request;
+    const size_t len = c->settings.write(c->settings.context, r, c->host, c->out);
 
-    conn->request = r;
-    if (conn->bev == NULL && !open_connection(conn)) {
-        drop(conn);
-        return;
+    assert(len <= sizeof(c->out));
+    r->sent_us = now_us;
+    c->counts.requests++;
+    c->counts.under_way++;
+    wait_for_it(conn, now_us);
+    if (send(conn->fd, c->out, len, MSG_NOSIGNAL) != (ssize_t)len) {
+        drop(conn, now_us);
     }
-    bufferevent_set_timeouts(conn->bev, &timeout, &timeout);
-    if (bufferevent_write(conn->bev, r->bytes, r->len) != 0) {
-        drop(conn);
+}
+
+static void start(struct connection *conn, struct client_request *r, int64_t now_us)
+{
+    conn->request = r;
+    if (conn->is_open) {
+        write_request(conn, now_us);
+    } else if (conn->fd < 0 && !open_it(conn, now_us)) {
+        drop(conn, now_us);
     }
 }
 
 /* Idle connections take what waits in line. */
-static void serve_line(struct client *c)
+static void serve_line(struct client *c, int64_t now_us)
 {
     while (!STAILQ_EMPTY(&c->line) && !SLIST_EMPTY(&c->idle)) {
         struct connection *conn = SLIST_FIRST(&c->idle);
-        struct request *r = STAILQ_FIRST(&c->line);
+        struct client_request *r = STAILQ_FIRST(&c->line);
 
         SLIST_REMOVE_HEAD(&c->idle, idle);
         STAILQ_REMOVE_HEAD(&c->line, link);
-        start(conn, r);
+        c->counts.backlog--;
+        start(conn, r, now_us);
     }
 }
 
-/* The value of a header field in a NUL-terminated head, or NULL. */
-static const char *field_of(const char *head, const char *name)
+static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
-    size_t len = strlen(name);
+    struct connection *conn = arg;
+    struct client *c = conn->client;
+    const int64_t now_us = clock_mono_us();
+    int error = 0;
+    socklen_t size = sizeof(error);
 
-    for (const char *line = strchr(head, '\n'); line != NULL; line = strchr(line, '\n')) {
-        line++;
-        if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
-            return line + len + 1 + strspn(line + len + 1, " ");
+    (void)what;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0 ||
+        event_assign(&conn->event, c->base, fd, EV_READ | EV_PERSIST, on_readable, conn) != 0 ||
+        event_add(&conn->event, NULL) != 0) {
+        drop(conn, now_us);
+        serve_line(c, now_us);
+        return;
+    }
+    waits_no_more(conn);
+    conn->is_open = true;
+    c->counts.connected++;
+    if (c->counts.connected > c->counts.connected_peak) {
+        c->counts.connected_peak = c->counts.connected;
+    }
+    if (conn->request != NULL) {
+        write_request(conn, now_us);
+    }
+}
+
+static void keep_piece(struct connection *conn, size_t len)
+{
+    conn->piece = xreallocarray(conn->piece, len, 1);
+    memcpy(conn->piece, conn->client->in, len);
+    conn->piece_len = len;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *conn = arg;
+    struct client *c = conn->client;
+    const int64_t now_us = clock_mono_us();
+    size_t len = conn->piece_len;
+    size_t used = 0;
+    struct answer answer = {.status = 0};
+    enum answer_read whole = ANSWER_BAD;
+    ssize_t n = 0;
+
+    (void)what;
+    if (len > 0) {
+        memcpy(c->in, conn->piece, len);
+    }
+    n = recv(fd, c->in + len, sizeof(c->in) - len, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    len += n > 0 ? (size_t)n : 0;
+    if (n > 0 && conn->request != NULL) {
+        whole = answer_read((struct slice){c->in, len}, &answer, &used);
+    }
+    if (whole == ANSWER_MORE && len < sizeof(c->in)) {
+        keep_piece(conn, len);
+        return;
+    }
+    if (whole == ANSWER_WHOLE) {
+        free(conn->piece);
+        conn->piece = NULL;
+        conn->piece_len = 0;
+        if (answer.closes ||
+            used != len) { /* a server that speaks out of turn cannot be followed */
+            close_it(conn);
         }
+        tell(conn, &answer, now_us);
+    } else {
+        drop(conn, now_us);
     }
-    return NULL;
+    serve_line(c, now_us);
 }
 
-struct head {
-    int status;
-    size_t head_bytes, body_bytes;
-    int64_t retry_after_s;
-    bool closes;
-};
-
-/* 1: all of an answer is in; 0: not yet; -1: this is none. */
-static int read_head(struct evbuffer *in, struct head *head)
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
-    struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
-    char text[HEAD_MAX];
-    const char *field = NULL;
+    struct client *c = arg;
+    const int64_t now_us = clock_mono_us();
+    struct connection *conn = NULL;
 
-    if (end.pos < 0) {
-        return evbuffer_get_length(in) > HEAD_MAX ? -1 : 0;
+    (void)fd;
+    (void)what;
+    while ((conn = TAILQ_FIRST(&c->waiting)) != NULL &&
+           conn->since_us + c->settings.timeout_ms * 1000 <= now_us) {
+        c->counts.timeouts += conn->is_open;
+        drop(conn, now_us);
     }
-    head->head_bytes = (size_t)end.pos + 4;
-    if (head->head_bytes >= sizeof(text) ||
-        evbuffer_copyout(in, text, head->head_bytes) != (ev_ssize_t)head->head_bytes) {
-        return -1;
-    }
-    text[head->head_bytes] = '\0';
-    if (strncmp(text, "HTTP/1.1 ", 9) != 0) {
-        return -1;
-    }
-    head->status = (int)strtol(text + 9, NULL, 10);
-    field = field_of(text, "Content-Length");
-    head->body_bytes = field == NULL ? 0 : strtoul(field, NULL, 10);
-    field = field_of(text, "Retry-After");
-    head->retry_after_s = field == NULL ? -1 : strtol(field, NULL, 10);
-    field = field_of(text, "Connection");
-    head->closes = field != NULL && strncasecmp(field, "close", 5) == 0;
-    if (head->status < 100 || head->body_bytes > BODY_MAX) {
-        return -1;
-    }
-    return evbuffer_get_length(in) >= head->head_bytes + head->body_bytes;
-}
-
-static void on_read(struct bufferevent *bev, void *arg)
-{
-    struct connection *conn = arg;
-    struct client *c = conn->client;
-    struct evbuffer *in = bufferevent_get_input(bev);
-    struct request *r = conn->request;
-    struct head head = {.status = 0};
-    int whole = read_head(in, &head);
-    char body[BODY_MAX + 1];
-    struct client_answer answer;
-
-    if (whole == 0 && r != NULL) {
-        return;
-    }
-    if (whole < 0 || r == NULL) { /* a server that speaks out of turn is about to close */
-        drop(conn);
-        serve_line(c);
-        return;
-    }
-    (void)evbuffer_drain(in, head.head_bytes); /* both cannot fail: the bytes are there */
-    (void)evbuffer_remove(in, body, head.body_bytes);
-    body[head.body_bytes] = '\0';
-    answer = (struct client_answer){head.status, head.retry_after_s, {body, head.body_bytes}};
-    conn->request = NULL;
-    bufferevent_set_timeouts(bev, NULL, NULL);
-    if (head.closes) {
-        drop(conn);
-    }
-    SLIST_INSERT_HEAD(&c->idle, conn, idle);
-    r->answer(&answer, r->arg);
-    free_request(r);
-    serve_line(c);
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-    struct connection *conn = arg;
-    struct client *c = conn->client;
-
-    (void)bev;
-    if ((what & BEV_EVENT_CONNECTED) != 0) {
-        conn->is_open = true;
-        c->n_connected++;
-        return;
-    }
-    drop(conn);
-    serve_line(c);
+    serve_line(c, now_us);
 }
 
 static void on_open_more(evutil_socket_t fd, short what, void *arg)
 {
     struct client *c = arg;
-    struct timeval pause = {.tv_usec = OPEN_PAUSE_MS * 1000L};
+    const struct timeval pause = {.tv_usec = OPEN_PAUSE_MS * 1000L};
+    const int64_t now_us = clock_mono_us();
 
     (void)fd;
     (void)what;
-    for (int i = 0; i < OPEN_AT_ONCE && c->next_open < c->n; c->next_open++) {
+    for (int i = 0; i < OPEN_AT_ONCE && c->next_open < c->settings.connections; c->next_open++) {
         struct connection *conn = &c->connections[c->next_open];
 
-        if (conn->bev == NULL) {
-            (void)open_connection(conn); /* tried again when it is needed */
+        if (conn->fd < 0) {
+            if (!open_it(conn, now_us)) { /* tried again when it is needed */
+                drop(conn, now_us);
+            }
             i++;
         }
     }
-    if (c->next_open < c->n) {
-        (void)event_add(c->opener, &pause);
+    if (c->next_open < c->settings.connections) {
+        (void)event_add(c->opener, &pause); /* else they are opened when they are needed */
     }
 }
 
@@ -322,28 +350,33 @@ static bool resolve(struct client *c, const char *url, struct err *err)
     return done;
 }
 
-struct client *client_create(struct event_base *base, const char *url, size_t connections,
-                             int64_t timeout_ms, struct err *err)
+struct client *client_create(struct event_base *base, const struct client_settings *settings,
+                             struct err *err)
 {
     struct client *c = xcalloc(1, sizeof(*c));
+    const struct timeval sweep = {.tv_usec = SWEEP_MS * 1000L};
 
     c->base = base;
-    c->n = connections;
-    c->timeout_ms = timeout_ms;
+    c->settings = *settings;
     SLIST_INIT(&c->idle);
+    TAILQ_INIT(&c->waiting);
     STAILQ_INIT(&c->line);
-    c->connections = xcalloc(connections, sizeof(*c->connections));
-    c->opener = evtimer_new(base, on_open_more, c);
-    if (c->opener == NULL || !resolve(c, url, err)) {
-        client_destroy(c);
-        return NULL;
-    }
-    for (size_t i = connections; i-- > 0;) {
+    c->connections = xcalloc(settings->connections, sizeof(*c->connections));
+    for (size_t i = settings->connections; i-- > 0;) {
         c->connections[i].client = c;
         c->connections[i].number = i;
+        c->connections[i].fd = -1;
         SLIST_INSERT_HEAD(&c->idle, &c->connections[i], idle);
     }
-    return c;
+    c->opener = evtimer_new(base, on_open_more, c);
+    c->sweeper = event_new(base, -1, EV_PERSIST, on_sweep, c);
+    if (c->opener == NULL || c->sweeper == NULL || event_add(c->sweeper, &sweep) != 0) {
+        (void)err_set(err, ERR_FATAL, "out of memory");
+    } else if (resolve(c, settings->url, err)) {
+        return c;
+    }
+    client_destroy(c);
+    return NULL;
 }
 
 void client_destroy(struct client *c)
@@ -351,56 +384,32 @@ void client_destroy(struct client *c)
     if (c == NULL) {
         return;
     }
-    for (size_t i = 0; i < c->n; i++) {
-        if (c->connections[i].bev != NULL) {
-            bufferevent_free(c->connections[i].bev);
-        }
-        if (c->connections[i].request != NULL) {
-            free_request(c->connections[i].request);
-        }
-    }
-    while (!STAILQ_EMPTY(&c->line)) {
-        struct request *r = STAILQ_FIRST(&c->line);
-
-        STAILQ_REMOVE_HEAD(&c->line, link);
-        free_request(r);
+    for (size_t i = 0; i < c->settings.connections; i++) {
+        close_it(&c->connections[i]);
     }
     if (c->opener != NULL) {
         event_free(c->opener);
+    }
+    if (c->sweeper != NULL) {
+        event_free(c->sweeper);
     }
     free(c->connections);
     free(c);
 }
 
-void client_send(struct client *c, const char *request, const char *body, client_answer_fn *answer,
-                 void *arg)
+void client_send(struct client *c, struct client_request *r, int64_t planned_us)
 {
-    struct request *r = xcalloc(1, sizeof(*r));
-    size_t body_len = body == NULL ? 0 : strlen(body);
-    size_t size = strlen(request) + strlen(c->host) + body_len + 100;
-    int n = 0;
-
-    r->bytes = xmalloc(size);
-    if (body == NULL) {
-        n = snprintf(r->bytes, size, "%sHost: %s\r\n\r\n", request, c->host);
-    } else {
-        n = snprintf(r->bytes, size, "%sHost: %s\r\nContent-Length: %zu\r\n\r\n%s", request,
-                     c->host, body_len, body);
-    }
-    r->len = (size_t)n; /* size leaves room for all of it */
-    r->answer = answer;
-    r->arg = arg;
-    c->requests++;
+    r->planned_us = planned_us;
+    r->sent_us = 0;
     STAILQ_INSERT_TAIL(&c->line, r, link);
-    serve_line(c);
+    c->counts.backlog++;
+    serve_line(c, clock_mono_us());
+    if (c->counts.backlog > c->counts.backlog_peak) {
+        c->counts.backlog_peak = c->counts.backlog;
+    }
 }
 
-size_t client_connected(const struct client *c)
+const struct client_counts *client_counts(const struct client *c)
 {
-    return c->n_connected;
-}
-
-uint64_t client_requests(const struct client *c)
-{
-    return c->requests;
+    return &c->counts;
 }

@@ -2,6 +2,7 @@
  * main.c - stampede: a crowd storms a sale through the HTTP API, and everything it was told is
  * compared with the record.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,65 +11,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/conf.h"
 #include "common/log.h"
-#include "tools/stampede/ledger.h"
+#include "tools/stampede/page.h"
 #include "tools/stampede/report.h"
-
-struct settings {
-    struct options_log log;
-    struct options_mysql mysql;
-    struct options_token token;
-    const char *url;
-    const char *item;
-    const char *report;
-    const char *ledger;
-    const char *verify;
-    int64_t shoppers, connections, spread_ms, patience_ms, settle_ms, limit, returns, front, seed;
-};
-
-static const struct conf_option own[] = {
-    CONF_STRING("url", struct settings, url, "http://127.0.0.1:8080", NULL,
-                "Address of a producer."),
-    CONF_ARG_STRING("item", struct settings, item, "phone", "What the crowd wants."),
-    CONF_ARG_STRING("report", struct settings, report, "", "File for the report as JSON."),
-    CONF_ARG_STRING("ledger", struct settings, ledger, "",
-                    "File for what each shopper was told; then nothing is judged here."),
-    CONF_ARG_STRING("verify", struct settings, verify, "seckill-guardian verify --json",
-                    "Command whose JSON is the proof."),
-    CONF_ARG_INT("shoppers", struct settings, shoppers, 20000, 1, 10000000, "How many come."),
-    CONF_ARG_INT("connections", struct settings, connections, 2000, 1, 50000, "Open at once."),
-    CONF_ARG_INT("spread-ms", struct settings, spread_ms, 10000, 1, 3600000,
-                 "Time over which they arrive."),
-    CONF_ARG_INT("front", struct settings, front, 50, 0, 100,
-                 "Percent of them that come in the first fifth of it."),
-    CONF_ARG_INT("patience-ms", struct settings, patience_ms, 60000, 1000, 3600000,
-                 "When everybody goes home."),
-    CONF_ARG_INT("settle-ms", struct settings, settle_ms, 3500, 0, 600000,
-                 "How long to wait at the end for the last holds to expire."),
-    CONF_ARG_INT("limit", struct settings, limit, 1, 1, 1000, "The sale's limit per user."),
-    CONF_ARG_INT("returns", struct settings, returns, 3, 0, 1000,
-                 "How often some come back after sold out."),
-    CONF_ARG_INT("seed", struct settings, seed, 1, 0, 1000000000,
-                 "The same crowd for the same seed."),
-    CONF_OPTIONS_END,
-};
-
-static const struct conf_group groups[] = {
-    {options_log, offsetof(struct settings, log)},
-    {options_mysql, offsetof(struct settings, mysql)},
-    {options_token, offsetof(struct settings, token)},
-    {own, 0},
-    {NULL, 0},
-};
-
-static const struct conf_spec spec = {
-    .program = "ctl",
-    .binary = "stampede",
-    .summary = "a crowd storms a sale, and what it was told is compared with the record",
-    .groups = groups,
-    .family = &options_family,
-};
+#include "tools/stampede/settings.h"
 
 /* A connection is a file descriptor; libevent, MySQL and the log need a few more. */
 static void raise_files(int64_t connections)
@@ -109,68 +55,91 @@ static json_t *ask_proof(const char *command)
     return proof;
 }
 
-static bool write_report(const json_t *report, const char *path)
+static bool write_ledger(const struct storm *storm, const char *path)
 {
-    if (path[0] != '\0' && json_dump_file(report, path, JSON_INDENT(2)) != 0) {
-        log_error("report.unwritten", LOG_STR("file", path));
-        return false;
+    json_t *counts = report_counts(storm);
+    char *text = json_dumps(counts, JSON_COMPACT);
+    struct err err = {0};
+    const bool done = text != NULL && told_write(&storm->crowd.ledger, path, text, &err);
+
+    if (!done) {
+        log_error("ledger.unwritten", LOG_ERR(&err));
     }
-    return true;
+    free(text);
+    json_decref(counts);
+    return done;
 }
 
-static int run(const struct settings *s)
+/* On the terminal, and into the files that were asked for. */
+static bool publish(const struct settings *s, const json_t *report)
 {
-    struct storm_plan plan = {.url = s->url,
-                              .item_id = s->item,
-                              .secret = s->token.secret,
-                              .shoppers = (size_t)s->shoppers,
-                              .connections = (size_t)s->connections,
-                              .spread_ms = s->spread_ms,
-                              .patience_ms = s->patience_ms,
-                              .returns = (int)s->returns,
-                              .front = (unsigned)s->front,
-                              .seed = (uint64_t)s->seed,
-                              .run = (unsigned)clock_wall_ms(),
-                              .progress = isatty(STDERR_FILENO)};
-    struct storm_result *storm = calloc(1, sizeof(*storm));
-    struct record_check record;
-    struct report_cpu cpu;
     struct err err = {0};
-    json_t *proof = NULL;
+    bool done = true;
+
+    if (s->json) {
+        done = json_dumpf(report, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
+    } else {
+        report_text(report);
+    }
+    if (s->report[0] != '\0' && json_dump_file(report, s->report, JSON_INDENT(2)) != 0) {
+        log_error("report.unwritten", LOG_STR("file", s->report));
+        done = false;
+    }
+    if (s->html[0] != '\0' && !page_write(report, s->html, &err)) {
+        log_error("report.unwritten", LOG_ERR(&err));
+        done = false;
+    }
+    return done;
+}
+
+/* The report with its verdict; NULL when the record could not be asked. */
+static json_t *judge(const struct settings *s, const struct storm_plan *plan,
+                     const struct storm *storm)
+{
+    struct record_check record;
+    struct report_judges judges = {.record = &record};
+    struct err err = {0};
+    json_t *report = NULL;
+
+    settle(s->settle_ms);
+    judges.proof = ask_proof(s->verify);
+    if (record_check(&s->mysql, s->limit, &storm->crowd.ledger, &record, &err)) {
+        report = report_make(plan, storm, &judges);
+    } else {
+        log_error("record.unread", LOG_ERR(&err));
+    }
+    json_decref(judges.proof);
+    return report;
+}
+
+/* 0: all that was asked for was done, and what was judged was true. */
+static int run(const struct settings *s, const struct storm_plan *plan)
+{
+    struct storm *storm = calloc(1, sizeof(*storm));
+    const bool is_judged = s->ledger[0] == '\0' && !s->unjudged;
+    struct err err = {0};
     json_t *report = NULL;
     int code = 1;
 
     if (storm == NULL) {
         return 1;
     }
-    report_cpu_read(cpu.before);
-    if (!storm_run(&plan, storm, &err)) {
+    settings_items(s, &storm->crowd.ledger);
+    storm->crowd.ledger.run = (unsigned)clock_wall_ms();
+    if (!storm_run(plan, storm, &err)) {
         log_error("storm.failed", LOG_ERR(&err));
         goto out;
     }
-    report_cpu_read(cpu.after);
-    if (s->ledger[0] != '\0') {
-        if (ledger_write(s->ledger, s->item, storm, &err)) {
-            code = 0;
-        } else {
-            log_error("ledger.unwritten", LOG_ERR(&err));
-        }
+    if (s->ledger[0] != '\0' && !write_ledger(storm, s->ledger)) {
         goto out;
     }
-    settle(s->settle_ms);
-    proof = ask_proof(s->verify);
-    if (!record_check(&s->mysql, s->item, s->limit, storm, &record, &err)) {
-        log_error("record.unread", LOG_ERR(&err));
-        goto out;
-    }
-    report = report_make(storm, &record, &cpu, proof, &plan);
-    report_print(report);
-    if (write_report(report, s->report) && json_is_true(json_object_get(report, "ok"))) {
+    report = is_judged ? judge(s, plan, storm) : report_make(plan, storm, NULL);
+    if (report != NULL && publish(s, report) &&
+        (!is_judged || json_is_true(json_object_get(report, "ok")))) {
         code = 0;
     }
 out:
     json_decref(report);
-    json_decref(proof);
     storm_fini(storm);
     free(storm);
     return code;
@@ -179,15 +148,21 @@ out:
 int main(int argc, char **argv)
 {
     struct settings s;
+    struct storm_plan plan;
     struct err err = {0};
-    struct conf *conf = conf_create(&spec, &s);
+    struct conf *conf = conf_create(&settings_options, &s);
+    enum conf_next next = conf_load(conf, argc, argv, &err);
     int code = 0;
 
-    switch (conf_load(conf, argc, argv, &err)) {
+    if (next == CONF_RUN && !settings_plan(conf, &s, &plan, &err)) {
+        next = CONF_WRONG;
+    }
+    switch (next) {
     case CONF_RUN:
         log_init("stampede", (enum log_level)s.log.level, (enum log_format)s.log.format);
         raise_files(s.connections);
-        code = run(&s);
+        plan.progress = isatty(STDERR_FILENO) != 0;
+        code = run(&s, &plan);
         break;
     case CONF_DONE:
         break;

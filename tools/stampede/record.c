@@ -12,15 +12,16 @@
 enum { MYSQL_TIMEOUT_MS = 60000 };
 
 struct row {
+    const char *item_id; /* the ledger's */
     char order_id[IDS_ORDER_LEN + 1];
-    char user_id[32];
+    char user_id[TOLD_NAME_MAX];
     char state;
     int reason;
     int64_t due, qty;
 };
 
 struct payment {
-    char payment_id[40];
+    char payment_id[TOLD_NAME_MAX];
     char order_id[IDS_ORDER_LEN + 1];
     bool paid;
 };
@@ -37,9 +38,13 @@ static int by_order(const void *a, const void *b)
     return strcmp(((const struct row *)a)->order_id, ((const struct row *)b)->order_id);
 }
 
+/* The limit is a user's, of an item. */
 static int by_user(const void *a, const void *b)
 {
-    return strcmp(((const struct row *)a)->user_id, ((const struct row *)b)->user_id);
+    const struct row *x = a, *y = b;
+    const int items = strcmp(x->item_id, y->item_id);
+
+    return items != 0 ? items : strcmp(x->user_id, y->user_id);
 }
 
 static int by_payment(const void *a, const void *b)
@@ -72,7 +77,8 @@ static bool read_orders(MYSQL *db, const char *item_id, struct record *r, struct
     if (rows == NULL) {
         return false;
     }
-    r->rows = xcalloc((size_t)mysql_num_rows(rows) + 1, sizeof(*r->rows));
+    r->rows =
+        xreallocarray(r->rows, r->n_rows + (size_t)mysql_num_rows(rows) + 1, sizeof(*r->rows));
     while ((row = mysql_fetch_row(rows)) != NULL) {
         struct row *o = &r->rows[r->n_rows++];
 
@@ -82,6 +88,7 @@ static bool read_orders(MYSQL *db, const char *item_id, struct record *r, struct
         o->reason = (int)strtol(row[3], NULL, 10);
         o->due = strtoll(row[4], NULL, 10);
         o->qty = strtoll(row[5], NULL, 10);
+        o->item_id = item_id;
     }
     mysql_free_result(rows);
     return true;
@@ -108,8 +115,8 @@ static bool read_payments(MYSQL *db, struct record *r, struct err *err)
     return true;
 }
 
-static bool read_record(const struct options_mysql *mysql, const char *item_id, struct record *r,
-                        struct err *err)
+static bool read_record(const struct options_mysql *mysql, const struct told *ledger,
+                        struct record *r, struct err *err)
 {
     const struct sql_address where = {
         .host = mysql->host,
@@ -129,7 +136,11 @@ static bool read_record(const struct options_mysql *mysql, const char *item_id, 
         (void)err_set(err, ERR_RETRY, "mysql at %s:%d: %s", mysql->host, (int)mysql->port,
                       mysql_error(db));
     } else {
-        done = read_orders(db, item_id, r, err) && read_payments(db, r, err);
+        done = true;
+        for (size_t i = 0; done && i < ledger->n_items; i++) {
+            done = read_orders(db, ledger->items[i], r, err);
+        }
+        done = done && read_payments(db, r, err);
     }
     mysql_close(db);
     return done;
@@ -164,7 +175,7 @@ static void count_rows(struct record *r, int64_t limit, struct record_check *che
 }
 
 /* Why the record does not bear out what was told, or NULL. */
-static const char *fault(const struct storm_order *told, const struct row *row)
+static const char *fault(const struct told *l, const struct told_order *told, const struct row *row)
 {
     if (told->contradicted) {
         return "two answers contradict each other";
@@ -174,8 +185,9 @@ static const char *fault(const struct storm_order *told, const struct row *row)
                    ? "accepted, and not in the record"
                    : NULL;
     }
-    if (told->rejected && (row->state != ORDER_REJECTED ||
-                           strcmp(reason_name((enum reason)row->reason), told->reason) != 0)) {
+    if (told->rejected &&
+        (row->state != ORDER_REJECTED ||
+         strcmp(reason_name((enum reason)row->reason), l->reasons.rows[told->reason].name) != 0)) {
         return "told rejected with another reason or state than the record's";
     }
     if ((told->reserved || told->paid || told->cancelled || told->expired) && row->due == 0) {
@@ -193,7 +205,8 @@ static const char *fault(const struct storm_order *told, const struct row *row)
     return NULL;
 }
 
-static const char *payment_fault(const struct storm_order *told, const struct record *r)
+static const char *payment_fault(const struct told *l, const struct told_order *told,
+                                 const struct record *r)
 {
     struct payment key;
     const struct payment *found = NULL;
@@ -201,7 +214,7 @@ static const char *payment_fault(const struct storm_order *told, const struct re
     if (!told->pay_paid && !told->pay_refund) {
         return NULL;
     }
-    (void)snprintf(key.payment_id, sizeof(key.payment_id), "%s", told->payment_id);
+    (void)told_payment(l, told, key.payment_id);
     found = bsearch(&key, r->payments, r->n_payments, sizeof(key), by_payment);
     if (found == NULL || strcmp(found->order_id, told->order_id) != 0) {
         return "the payment's answer is not in the record";
@@ -212,13 +225,12 @@ static const char *payment_fault(const struct storm_order *told, const struct re
     return NULL;
 }
 
-static void check_told(struct record *r, const struct storm_result *told,
-                       struct record_check *check)
+static void check_told(struct record *r, const struct told *l, struct record_check *check)
 {
     assert(r->rows != NULL && r->payments != NULL); /* read_record() has made both */
     qsort(r->rows, r->n_rows, sizeof(*r->rows), by_order);
-    for (size_t i = 0; i < told->n_orders; i++) {
-        const struct storm_order *o = &told->orders[i];
+    for (size_t i = 0; i < l->n; i++) {
+        const struct told_order *o = &l->orders[i];
         struct row key;
         const struct row *row = NULL;
         const char *why = NULL;
@@ -226,26 +238,25 @@ static void check_told(struct record *r, const struct storm_result *told,
         if (o->order_id[0] == '\0') {
             continue;
         }
-        (void)snprintf(key.order_id, sizeof(key.order_id), "%s", o->order_id);
+        memcpy(key.order_id, o->order_id, sizeof(key.order_id));
         row = bsearch(&key, r->rows, r->n_rows, sizeof(key), by_order);
-        why = fault(o, row);
+        check->unknown_recorded += o->unknown && row != NULL;
+        why = fault(l, o, row);
         if (why == NULL) {
-            why = payment_fault(o, r);
+            why = payment_fault(l, o, r);
         }
-        if (why != NULL) {
-            if (check->inconsistent++ == 0) {
-                (void)snprintf(check->first, sizeof(check->first), "%s of %s: %s (record: %c)",
-                               o->order_id, o->user_id, why, row == NULL ? '-' : row->state);
-            }
+        if (why != NULL && check->inconsistent++ == 0) {
+            (void)snprintf(check->first, sizeof(check->first), "%s of shopper-%u: %s (record: %c)",
+                           o->order_id, o->shopper, why, row == NULL ? '-' : row->state);
         }
     }
 }
 
-bool record_check(const struct options_mysql *mysql, const char *item_id, int64_t limit,
-                  const struct storm_result *told, struct record_check *check, struct err *err)
+bool record_check(const struct options_mysql *mysql, int64_t limit, const struct told *told,
+                  struct record_check *check, struct err *err)
 {
     struct record r = {.rows = NULL};
-    bool done = read_record(mysql, item_id, &r, err);
+    bool done = read_record(mysql, told, &r, err);
 
     memset(check, 0, sizeof(*check));
     if (done) {

@@ -1,5 +1,6 @@
 /*
- * report.h - the end of a demo: a table for people, build/demo/report.json for scripts.
+ * report.h - the end of a storm: one JSON object, from which the text for a terminal and the page
+ * (page.h) are made.  docs/stampede.md says what its members mean.
  */
 #ifndef STAMPEDE_REPORT_H
 #define STAMPEDE_REPORT_H
@@ -10,22 +11,23 @@
 #include "tools/stampede/record.h"
 #include "tools/stampede/storm.h"
 
-/* Where the programs stood; processes are named by variables such as PRODUCER_PID. */
-struct report_cpu {
-    double before[6];
-    double after[6];
+/* What a storm is judged by. */
+struct report_judges {
+    const struct record_check *record;
+    json_t
+        *proof; /* `seckill-guardian verify --json`'s answer; borrowed; NULL when there was none */
 };
 
-/* Reads the CPU seconds of each process into out (-1: no such process). */
-void report_cpu_read(double out[6]);
-
 /*
- * Puts everything together.  proof is `seckill-guardian verify --json`'s answer (borrowed; may be
- * NULL when there was none).  The caller owns the object; its member `ok` says whether all holds.
+ * Puts everything together.  Without judges (NULL) nothing is said of what is true: no `ok`.  The caller
+ * owns the object.
  */
-json_t *report_make(const struct storm_result *storm, const struct record_check *record,
-                    const struct report_cpu *cpu, json_t *proof, const struct storm_plan *plan);
+json_t *report_make(const struct storm_plan *plan, const struct storm *storm,
+                    const struct report_judges *judges);
 
-void report_print(const json_t *report);
+/* What `storm` in the ledger's last line is. */
+json_t *report_counts(const struct storm *storm);
+
+void report_text(const json_t *report);
 
 #endif /* STAMPEDE_REPORT_H */

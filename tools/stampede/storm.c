@@ -1,654 +1,362 @@
 /*
- * A shopper is a small state machine: it has at most one request of its main line under way, and
- * at most one "second press" beside it.  It lives in one array for the whole storm, so answers may
- * point at it.
+ * Everybody's next moment is known: the arrivals stand in a sorted list, those who are there and
+ * think in a heap.  One timer is set to the earliest, and everything that is due then is done in one
+ * turn; shoppers live in one array for the whole storm, so requests may point at them.
  */
 #include "tools/stampede/storm.h"
 
 #include <inttypes.h>
-#include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/jwt.h"
 #include "common/xmalloc.h"
+#include "tools/stampede/requests.h"
+#include "tools/stampede/wakes.h"
+#include "tools/stampede/watch.h"
 
-enum { TOKEN_MAX = 512, ASKS_MAX = 60, WAIT_S = 5 };
-
-enum step {
-    STEP_ORDER, /* POST the order */
-    STEP_ASK,   /* GET until it is decided */
-    STEP_AGAIN, /* POST it once more, with the same key */
-    STEP_PAY,
-    STEP_CANCEL,
-    STEP_DONE,
+enum {
+    OPENING_US = 1000000, /* before the first arrival, to open the connections */
+    TURN_US = 100,        /* what is due within this is done together */
+    PROGRESS_US = 200000,
 };
 
-struct crowd;
-
-struct shopper {
-    struct crowd *crowd;
-    struct event *timer;
-    enum step step;
-    int tries;   /* of this step */
-    int returns; /* times it may still come back after "sold out" */
-    bool waits;  /* with Prefer: wait */
-    bool presses_twice;
-    bool asks_again;
-    char then;        /* when reserved: 'p' pays, 'c' cancels, 'a' abandons */
-    int64_t since_us; /* scheduled moment of the press */
-    int key;          /* number of the press */
-    size_t number;
-    size_t order; /* in result->orders */
-    char *token;
+struct visitor {
+    struct client_request main, second;
+    struct shopper shopper;
+    uint32_t second_order; /* what the second press is about */
+    bool asking;           /* its main request has no answer yet */
 };
 
-struct crowd {
+struct run {
     const struct storm_plan *plan;
-    struct storm_result *result;
+    struct storm *storm;
     struct event_base *base;
+    struct event *timer, *interrupt, *terminate;
     struct client *client;
-    struct shopper *shoppers;
-    struct event *progress;
-    struct event *closing;
-    size_t capacity; /* of result->orders */
-    size_t home;     /* shoppers that are done */
-    uint64_t random;
-    int64_t start_us;
+    struct watch *watch;
+    struct requests *requests;
+    struct visitor *visitors;
+    struct wakes wakes;
+    int64_t *arrivals; /* us from the start */
+    size_t next;       /* arrival */
+    size_t home;
+    int64_t due_us; /* what the timer is set to */
+    int64_t start_us, arrived_us, closing_us, progress_us;
 };
 
-/* splitmix64: small, and the same crowd for the same seed. */
-static uint64_t draw(struct crowd *crowd)
+static size_t write_request(void *context, struct client_request *r, const char *host,
+                            char out[CLIENT_REQUEST_MAX])
 {
-    uint64_t z = (crowd->random += 0x9e3779b97f4a7c15U);
+    const struct run *run = context;
+    const struct visitor *v = r->owner;
 
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
+    series_time(&run->storm->crowd.series, SERIES_LATE, clock_mono_us() - r->planned_us);
+    return requests_write(run->requests, &run->storm->crowd, &v->shopper, host, out);
 }
 
-static bool chance(struct crowd *crowd, unsigned percent)
+static int64_t next_arrival_us(const struct run *run)
 {
-    return draw(crowd) % 100 < percent;
+    return run->next == run->storm->shoppers ? INT64_MAX : run->start_us + run->arrivals[run->next];
 }
 
-void storm_count(struct storm_tally *tally, const char *name)
+/* To the earliest of all that is due. */
+static void set_timer(struct run *run)
 {
-    size_t i = 0;
+    const int64_t now_us = clock_mono_us();
+    int64_t due_us = series_due_us(&run->storm->crowd.series);
+    struct timeval pause = {.tv_sec = 0};
 
-    while (i < tally->n && strncmp(tally->rows[i].name, name, STORM_REASON_MAX - 1) != 0) {
-        i++;
-    }
-    if (i == STORM_REASONS) {
-        return; /* more reasons than the protocol has */
-    }
-    if (i == tally->n) {
-        (void)snprintf(tally->rows[i].name, STORM_REASON_MAX, "%s", name);
-        tally->n++;
-    }
-    tally->rows[i].count++;
-}
-
-static struct storm_order *order_of(const struct shopper *s)
-{
-    return &s->crowd->result->orders[s->order];
-}
-
-static void new_order(struct shopper *s)
-{
-    struct crowd *crowd = s->crowd;
-    struct storm_result *r = crowd->result;
-    struct storm_order *o = NULL;
-
-    if (r->n_orders == crowd->capacity) {
-        crowd->capacity *= 2;
-        r->orders = xreallocarray(r->orders, crowd->capacity, sizeof(*r->orders));
-    }
-    s->order = r->n_orders++;
-    o = order_of(s);
-    memset(o, 0, sizeof(*o));
-    (void)snprintf(o->user_id, sizeof(o->user_id), "shopper-%zu", s->number);
-    s->key++;
-}
-
-/* Wakes the shopper in ms; what lies in the past is now. */
-static void later(struct shopper *s, int64_t ms)
-{
-    struct timeval tv = {.tv_sec = 0};
-
-    if (ms > 0) {
-        tv = (struct timeval){.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-    }
-    if (event_add(s->timer, &tv) != 0) {
-        s->step = STEP_DONE;
+    due_us = due_us < next_arrival_us(run) ? due_us : next_arrival_us(run);
+    due_us = due_us < wakes_next_us(&run->wakes) ? due_us : wakes_next_us(&run->wakes);
+    due_us = due_us < now_us + TURN_US ? now_us + TURN_US : due_us;
+    pause.tv_sec = (due_us - now_us) / 1000000;
+    pause.tv_usec = (due_us - now_us) % 1000000;
+    run->due_us = due_us;
+    if (event_add(run->timer, &pause) != 0) {
+        (void)event_base_loopbreak(run->base);
     }
 }
 
-static void go_home(struct shopper *s)
+/* What a shopper does next: at a time, or nothing more. */
+static void next_step(struct run *run, struct visitor *v, int64_t at_us)
 {
-    struct crowd *crowd = s->crowd;
-
-    if (s->step != STEP_DONE) {
-        s->step = STEP_DONE;
-        crowd->home++;
-        if (crowd->home == crowd->plan->shoppers) {
-            (void)event_base_loopexit(crowd->base, NULL); /* else the closing timer ends it */
+    if (at_us >= 0) {
+        wakes_add(&run->wakes, at_us, v->shopper.number);
+        if (at_us < run->due_us) {
+            set_timer(run);
         }
+    } else if (++run->home == run->storm->shoppers) {
+        (void)event_base_loopexit(run->base, NULL); /* else the closing time ends it */
     }
 }
 
-static void go(struct shopper *s, enum step step, int64_t ms)
+static void on_answer(void *context, struct client_request *r, const struct answer *answer,
+                      int64_t now_us)
 {
-    s->step = step;
-    s->tries = 0;
-    later(s, ms);
-}
+    struct run *run = context;
+    struct crowd *crowd = &run->storm->crowd;
+    struct visitor *v = r->owner;
 
-/* Whether the crowd is still arriving: rates count what happens until then. */
-static bool in_time(const struct crowd *crowd)
-{
-    return clock_mono_us() <= crowd->start_us + crowd->plan->spread_ms * 1000;
-}
-
-static void note_accepted(struct shopper *s)
-{
-    struct storm_result *r = s->crowd->result;
-    struct storm_order *o = order_of(s);
-
-    if (!o->accepted) {
-        o->accepted = true;
-        r->accepted++;
-        r->accepted_in_time += in_time(s->crowd);
+    if (answer->status != 0) {
+        series_time(&crowd->series, SERIES_SERVICE, now_us - r->sent_us);
     }
-}
-
-static void note_decided(struct shopper *s)
-{
-    struct storm_result *r = s->crowd->result;
-
-    r->decided++;
-    r->decided_in_time += in_time(s->crowd);
-    histogram_add(&r->to_decided, clock_mono_us() - s->since_us);
-}
-
-/* Notes an order_id; two different ones for one key contradict each other. */
-static void note_id(struct shopper *s, const char *order_id)
-{
-    struct storm_order *o = order_of(s);
-
-    if (order_id == NULL) {
-        return;
-    }
-    if (o->order_id[0] != '\0' && strcmp(o->order_id, order_id) != 0) {
-        o->contradicted = true;
-    }
-    (void)snprintf(o->order_id, sizeof(o->order_id), "%s", order_id);
-}
-
-/* Notes a state; states that cannot follow each other contradict each other. */
-static void note_state(struct shopper *s, const char *state, const char *reason)
-{
-    struct storm_order *o = order_of(s);
-
-    if (strcmp(state, "reserved") == 0) {
-        o->contradicted = o->contradicted || o->rejected;
-        o->reserved = true;
-    } else if (strcmp(state, "rejected") == 0) {
-        o->contradicted = o->contradicted || o->reserved || o->paid || o->cancelled || o->expired;
-        o->rejected = true;
-        (void)snprintf(o->reason, sizeof(o->reason), "%s", reason == NULL ? "" : reason);
-    } else if (strcmp(state, "paid") == 0) {
-        o->contradicted = o->contradicted || o->rejected || o->cancelled;
-        o->paid = true;
-    } else if (strcmp(state, "cancelled") == 0) {
-        o->contradicted = o->contradicted || o->rejected || o->paid;
-        o->cancelled = true;
-    } else if (strcmp(state, "expired") == 0) {
-        o->contradicted = o->contradicted || o->rejected;
-        o->expired = true;
-    }
-}
-
-static bool is_decided(const char *state)
-{
-    return strcmp(state, "reserved") == 0 || strcmp(state, "rejected") == 0 ||
-           strcmp(state, "paid") == 0 || strcmp(state, "cancelled") == 0 ||
-           strcmp(state, "expired") == 0;
-}
-
-/* Sold out is not the end for those who come back: holds expire. */
-static void turned_away(struct shopper *s, const char *reason)
-{
-    if (strcmp(reason, "sold_out") == 0 && s->returns > 0) {
-        s->returns--;
-        new_order(s);
-        s->since_us = 0; /* set when it presses */
-        go(s, STEP_ORDER, 1500 + (int64_t)(draw(s->crowd) % 3000));
+    if (r == &v->second) {
+        shopper_answered_twice(crowd, v->second_order, answer);
     } else {
-        go_home(s);
+        v->asking = false;
+        next_step(
+            run, v,
+            shopper_answered(crowd, &v->shopper, answer, r->planned_us, r->sent_us != 0, now_us));
     }
 }
 
-static void decided(struct shopper *s, const char *state, const char *reason)
+static void act(struct run *run, struct visitor *v, int64_t planned_us)
 {
-    struct crowd *crowd = s->crowd;
-
-    if (strcmp(state, "rejected") == 0) {
-        storm_count(&crowd->result->rejected, reason == NULL ? "none" : reason);
-    }
-    note_decided(s);
-    if (s->asks_again) {
-        s->asks_again = false;
-        go(s, STEP_AGAIN, (int64_t)(draw(crowd) % 300));
-    } else if (strcmp(state, "reserved") == 0 && s->then == 'p') {
-        go(s, STEP_PAY, (int64_t)(draw(crowd) % 1500));
-    } else if (strcmp(state, "reserved") == 0 && s->then == 'c') {
-        go(s, STEP_CANCEL, (int64_t)(draw(crowd) % 1000));
-    } else if (strcmp(state, "rejected") == 0) {
-        turned_away(s, reason == NULL ? "" : reason);
-    } else {
-        go_home(s);
+    v->asking = true;
+    client_send(run->client, &v->main, planned_us);
+    if (v->shopper.presses_twice && v->shopper.step == SHOPPER_ORDER) {
+        v->shopper.presses_twice = false;
+        v->second_order = v->shopper.order;
+        client_send(run->client, &v->second, planned_us);
     }
 }
 
-/* 429, 503, 504 and silence: the same request again, later.  False for other answers. */
-static bool try_again(struct shopper *s, const struct client_answer *a, const char *reason)
+static void arrive(struct run *run)
 {
-    struct storm_result *r = s->crowd->result;
-    int64_t wait_ms = a->retry_after_s > 0 ? a->retry_after_s * 1000 : 300;
+    const int64_t planned_us = run->start_us + run->arrivals[run->next];
+    struct visitor *v = &run->visitors[run->next];
 
-    if (a->status == 0 || a->status == 504) {
-        r->unknown++;
-        wait_ms = 300;
-    } else if (a->status == 429 || a->status == 503) {
-        storm_count(&r->refused, reason == NULL ? "none" : reason);
-    } else {
-        return false;
-    }
-    if (++s->tries > ASKS_MAX) {
-        go_home(s);
-    } else {
-        later(s, wait_ms + (int64_t)(draw(s->crowd) % 200));
-    }
-    return true;
+    v->main.owner = v->second.owner = v;
+    shopper_arrive(&run->storm->crowd, &v->shopper, (uint32_t)run->next++, planned_us);
+    act(run, v, planned_us);
 }
 
-static const char *text_of(json_t *body, const char *name)
+static void read_state(const struct run *run, struct series_state *state)
 {
-    return json_string_value(json_object_get(body, name));
+    const struct client_counts *counts = client_counts(run->client);
+
+    *state = (struct series_state){.requests = counts->requests,
+                                   .connected = counts->connected,
+                                   .under_way = counts->under_way,
+                                   .backlog = counts->backlog};
+    watch_read(run->watch, state);
 }
 
-static void on_order(struct shopper *s, const struct client_answer *a, json_t *body)
+/* A bar, and the numbers that people look for. */
+static void show_progress(const struct run *run, int64_t now_us)
 {
-    const char *state = text_of(body, "state");
-    const char *reason = text_of(body, "reason");
+    static const char bar[] = "##############################";
+    const struct series *s = &run->storm->crowd.series;
+    const int64_t ms = now_us > run->start_us ? (now_us - run->start_us) / 1000 : 0;
+    const int done = (int)(run->home * (sizeof(bar) - 1) / run->storm->shoppers);
+    const struct client_counts *counts = client_counts(run->client);
 
-    if (s->step == STEP_ORDER && s->tries == 0 && (a->status == 202 || a->status == 201)) {
-        histogram_add(&s->crowd->result->to_accepted, clock_mono_us() - s->since_us);
+    (void)fprintf(stderr,
+                  "\r[%-30.*s] %3d%% %3" PRId64 ".%" PRId64 " s  arrived %zu  requests %" PRIu64
+                  "  accepted %" PRIu64 "  decided %" PRIu64 "  paid %" PRIu64 "  unknown %" PRIu64
+                  "  waiting %zu\033[K",
+                  done, bar, (int)(run->home * 100 / run->storm->shoppers), ms / 1000,
+                  ms % 1000 / 100, run->next, counts->requests, s->counts[SERIES_ACCEPTED],
+                  s->counts[SERIES_DECIDED], s->counts[SERIES_PAID], s->counts[SERIES_UNKNOWN],
+                  counts->backlog);
+}
+
+/* The clock's part of the turn: rows of the series, the end of the arrivals, the line on stderr. */
+static void look_at_clock(struct run *run, int64_t now_us)
+{
+    struct series *series = &run->storm->crowd.series;
+    struct series_state state;
+
+    if (run->arrived_us != 0 && now_us >= run->arrived_us) {
+        memcpy(run->storm->arrived, series->counts, sizeof(run->storm->arrived));
+        run->arrived_us = 0;
     }
-    if (try_again(s, a, reason)) {
-        return;
-    }
-    note_id(s, text_of(body, "order_id"));
-    if (a->status < 300) {
-        note_accepted(s);
-    }
-    if (state != NULL && is_decided(state)) {
-        if (a->status == 409) {
-            note_accepted(s);
+    if (series_due_us(series) <= now_us) {
+        read_state(run, &state);
+        while (series_due_us(series) <= now_us) {
+            series_step(series, &state);
         }
-        note_state(s, state, reason);
-        decided(s, state, reason);
-    } else if (a->status == 202 || a->status == 200) {
-        go(s, STEP_ASK, 20 + (int64_t)(draw(s->crowd) % 100));
-    } else if (a->status == 409) { /* the door's own refusal: no order was made */
-        storm_count(&s->crowd->result->refused, reason == NULL ? "none" : reason);
-        turned_away(s, reason == NULL ? "" : reason);
-    } else {
-        s->crowd->result->unexpected++;
-        go_home(s);
+        watch_ask(run->watch);
     }
-}
-
-static void on_ask(struct shopper *s, const struct client_answer *a, json_t *body)
-{
-    const char *state = text_of(body, "state");
-
-    if (try_again(s, a, text_of(body, "reason"))) {
-        return;
+    if (run->plan->progress && run->progress_us <= now_us) {
+        run->progress_us = now_us + PROGRESS_US;
+        show_progress(run, now_us);
     }
-    if (a->status == 200 && state != NULL && is_decided(state)) {
-        note_state(s, state, text_of(body, "reason"));
-        decided(s, state, text_of(body, "reason"));
-    } else if (a->status == 200 || a->status == 404) { /* still in line */
-        if (++s->tries > ASKS_MAX) {
-            order_of(s)->contradicted = true; /* accepted and never decided */
-            go_home(s);
-        } else {
-            later(s, a->status == 404 ? 500 : 50);
-        }
-    } else {
-        s->crowd->result->unexpected++;
-        go_home(s);
+    if (run->closing_us <= now_us) {
+        (void)event_base_loopexit(run->base, NULL); /* tried again in the next turn */
     }
-}
-
-static void on_pay(struct shopper *s, const struct client_answer *a, json_t *body)
-{
-    const char *payment = text_of(body, "payment");
-    const char *first = text_of(body, "first_payment");
-    struct storm_order *o = order_of(s);
-
-    if (try_again(s, a, text_of(body, "reason"))) {
-        return;
-    }
-    if (payment != NULL && strcmp(payment, "queued") == 0) {
-        if (++s->tries > ASKS_MAX) {
-            o->contradicted = true;
-            go_home(s);
-        } else {
-            later(s, 100); /* the same payment once more: its answer is remembered */
-        }
-        return;
-    }
-    if (payment != NULL && strcmp(payment, "duplicate") == 0) {
-        payment = first;
-    }
-    if (payment != NULL && strcmp(payment, "paid") == 0) {
-        o->pay_paid = true;
-        note_state(s, "paid", NULL);
-    } else if (payment != NULL && strcmp(payment, "refund_due") == 0) {
-        o->pay_refund = true;
-    } else {
-        s->crowd->result->unexpected++;
-    }
-    go_home(s);
-}
-
-static void on_cancel(struct shopper *s, const struct client_answer *a, json_t *body)
-{
-    const char *state = text_of(body, "state");
-    const char *reason = text_of(body, "reason");
-
-    if (try_again(s, a, reason)) {
-        return;
-    }
-    if (a->status == 200 && state != NULL) {
-        note_state(s, state, NULL);
-    } else if (a->status == 409 && reason != NULL && strcmp(reason, "already_cancelled") == 0) {
-        note_state(s, "cancelled", NULL); /* an earlier try of ours did it */
-    } else if (a->status == 409 && reason != NULL && strcmp(reason, "expired") == 0) {
-        note_state(s, "expired", NULL);
-    } else if (a->status != 202) {
-        s->crowd->result->unexpected++;
-    }
-    go_home(s);
-}
-
-static void on_again(struct shopper *s, const struct client_answer *a, json_t *body)
-{
-    const char *state = text_of(body, "state");
-
-    if (try_again(s, a, text_of(body, "reason"))) {
-        return;
-    }
-    note_id(s, text_of(body, "order_id"));
-    if (state != NULL && is_decided(state)) {
-        note_state(s, state, text_of(body, "reason"));
-    }
-    if (order_of(s)->reserved && s->then != 'a') {
-        go(s, s->then == 'p' ? STEP_PAY : STEP_CANCEL, (int64_t)(draw(s->crowd) % 1000));
-    } else {
-        go_home(s);
-    }
-}
-
-static void on_answer(const struct client_answer *a, void *arg)
-{
-    struct shopper *s = arg;
-    json_t *body = json_loadb(a->body.ptr == NULL ? "" : a->body.ptr, a->body.len, 0, NULL);
-
-    switch (s->step) {
-    case STEP_ORDER:
-        on_order(s, a, body);
-        break;
-    case STEP_ASK:
-        on_ask(s, a, body);
-        break;
-    case STEP_AGAIN:
-        on_again(s, a, body);
-        break;
-    case STEP_PAY:
-        on_pay(s, a, body);
-        break;
-    case STEP_CANCEL:
-        on_cancel(s, a, body);
-        break;
-    case STEP_DONE:
-        break;
-    }
-    json_decref(body);
-}
-
-/* The second press of a shopper who pressed twice: it must speak of the same order. */
-static void on_second_press(const struct client_answer *a, void *arg)
-{
-    struct shopper *s = arg;
-    json_t *body = json_loadb(a->body.ptr == NULL ? "" : a->body.ptr, a->body.len, 0, NULL);
-    const char *state = text_of(body, "state");
-
-    if (a->status >= 200 && a->status < 300 && s->key == 1) {
-        note_id(s, text_of(body, "order_id"));
-        if (state != NULL && is_decided(state)) {
-            note_state(s, state, text_of(body, "reason"));
-        }
-    }
-    json_decref(body);
-}
-
-static void press(struct shopper *s)
-{
-    const struct storm_plan *plan = s->crowd->plan;
-    char request[TOKEN_MAX + 400];
-    char body[200];
-
-    if (s->since_us == 0) {
-        s->since_us = clock_mono_us();
-    }
-    (void)snprintf(request, sizeof(request),
-                   "POST /v1/orders HTTP/1.1\r\nAuthorization: Bearer %s\r\nContent-Type: "
-                   "application/json\r\nIdempotency-Key: press-%d\r\n%s",
-                   s->token, s->key, s->waits ? "Prefer: wait=5\r\n" : "");
-    (void)snprintf(body, sizeof(body), "{\"item_id\":\"%s\",\"qty\":1}", plan->item_id);
-    client_send(s->crowd->client, request, body, on_answer, s);
-    if (s->presses_twice) {
-        s->presses_twice = false;
-        client_send(s->crowd->client, request, body, on_second_press, s);
-    }
-}
-
-static void send_step(struct shopper *s)
-{
-    struct storm_order *o = order_of(s);
-    bool pays = s->step == STEP_PAY;
-    char request[TOKEN_MAX + 400];
-    char body[100];
-
-    if (pays) {
-        (void)snprintf(o->payment_id, sizeof(o->payment_id), "pay-%x-%zu-%d", s->crowd->plan->run,
-                       s->number, s->key);
-        (void)snprintf(body, sizeof(body), "{\"payment_id\":\"%s\"}", o->payment_id);
-    }
-    (void)snprintf(
-        request, sizeof(request),
-        "%s /v1/orders/%s%s HTTP/1.1\r\nAuthorization: Bearer %s\r\nPrefer: wait=%d\r\n%s",
-        pays                     ? "POST"
-        : s->step == STEP_CANCEL ? "DELETE"
-                                 : "GET",
-        o->order_id, pays ? "/payment" : "", s->token, WAIT_S,
-        pays ? "Content-Type: application/json\r\n" : "");
-    client_send(s->crowd->client, request, pays ? body : NULL, on_answer, s);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    struct shopper *s = arg;
+    struct run *run = arg;
+    const int64_t now_us = clock_mono_us();
 
     (void)fd;
     (void)what;
-    if (s->step == STEP_ORDER || s->step == STEP_AGAIN) {
-        press(s);
-    } else if (s->step != STEP_DONE) {
-        send_step(s);
+    while (next_arrival_us(run) <= now_us) {
+        arrive(run);
     }
+    while (wakes_next_us(&run->wakes) <= now_us) {
+        const struct wake wake = wakes_take(&run->wakes);
+
+        act(run, &run->visitors[wake.who], wake.at_us);
+    }
+    look_at_clock(run, now_us);
+    set_timer(run);
 }
 
-static void on_progress(evutil_socket_t fd, short what, void *arg)
+static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
-    struct crowd *crowd = arg;
-    const struct storm_result *r = crowd->result;
-    int64_t ms = (clock_mono_us() - crowd->start_us) / 1000;
-    size_t connected = client_connected(crowd->client);
+    struct run *run = arg;
 
     (void)fd;
     (void)what;
-    if (connected > crowd->result->connected) {
-        crowd->result->connected = connected;
-    }
-    if (crowd->plan->progress) {
-        (void)fprintf(stderr,
-                      "\r%3" PRId64 ".%" PRId64 " s  requests %" PRIu64 "  accepted %" PRIu64
-                      "  decided %" PRIu64 "  gone home %zu of %zu \033[K",
-                      ms / 1000, ms % 1000 / 100, client_requests(crowd->client), r->accepted,
-                      r->decided, crowd->home, crowd->plan->shoppers);
-    }
+    run->storm->interrupted = true;
+    run->closing_us = 0; /* in the next turn, or by the second signal */
+    (void)event_base_loopexit(run->base, NULL);
 }
 
-static void on_closing(evutil_socket_t fd, short what, void *arg)
+static bool gather(struct run *run, struct err *err)
 {
-    struct crowd *crowd = arg;
+    const struct storm_plan *plan = run->plan;
+    struct storm *storm = run->storm;
+    struct event_config *config = event_config_new();
+    const struct client_settings settings = {.url = plan->url,
+                                             .connections = plan->connections,
+                                             .addresses = plan->addresses,
+                                             .timeout_ms = plan->timeout_ms,
+                                             .write = write_request,
+                                             .answered = on_answer,
+                                             .context = run};
 
-    (void)fd;
-    (void)what;
-    (void)event_base_loopexit(crowd->base, NULL); /* the patience is over either way */
-}
-
-static int64_t arrival_ms(struct crowd *crowd)
-{
-    int64_t spread = crowd->plan->spread_ms;
-    int64_t fifth = spread / 5 + 1;
-
-    return chance(crowd, crowd->plan->front) ? (int64_t)(draw(crowd) % (uint64_t)fifth)
-                                             : (int64_t)(draw(crowd) % (uint64_t)(spread + 1));
-}
-
-static bool invite(struct crowd *crowd, size_t number, struct err *err)
-{
-    struct shopper *s = &crowd->shoppers[number];
-    char user[32];
-    char token[TOKEN_MAX];
-    unsigned fate = (unsigned)(draw(crowd) % 100);
-    int64_t at_ms = arrival_ms(crowd);
-
-    (void)snprintf(user, sizeof(user), "shopper-%zu", number);
-    if (!jwt_mint(slice_str(crowd->plan->secret), slice_str(user), 3600, token, sizeof(token),
-                  err)) {
-        return false;
-    }
-    s->crowd = crowd;
-    s->number = number;
-    s->token = xstrdup(token);
-    s->waits = chance(crowd, 50);
-    s->presses_twice = chance(crowd, 10);
-    s->asks_again = chance(crowd, 10);
-    s->returns = chance(crowd, 40) ? crowd->plan->returns : 0;
-    s->then = "pca"[(fate >= 60) + (fate >= 75)];
-    s->timer = evtimer_new(crowd->base, on_timer, s);
-    if (s->timer == NULL) {
+    if (config == NULL || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0) {
         return err_set(err, ERR_FATAL, "out of memory");
     }
-    new_order(s);
-    s->since_us = crowd->start_us + at_ms * 1000;
-    go(s, STEP_ORDER, (s->since_us - clock_mono_us()) / 1000);
-    return true;
-}
-
-static bool gather(struct crowd *crowd, struct err *err)
-{
-    const struct storm_plan *plan = crowd->plan;
-    struct timeval tick = {.tv_usec = 200000};
-    struct timeval patience = {.tv_sec = plan->patience_ms / 1000};
-
-    crowd->base = event_base_new();
-    crowd->client = crowd->base == NULL
-                        ? NULL
-                        : client_create(crowd->base, plan->url, plan->connections, 20000, err);
-    if (crowd->client == NULL) {
+    run->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (run->base == NULL) {
+        return err_set(err, ERR_FATAL, "no event loop");
+    }
+    run->requests = requests_create(plan->secret, storm->shoppers, plan->habits.wait_s, err);
+    if (run->requests == NULL) {
         return false;
     }
-    crowd->progress = event_new(crowd->base, -1, EV_PERSIST, on_progress, crowd);
-    crowd->closing = evtimer_new(crowd->base, on_closing, crowd);
-    if (crowd->progress == NULL || crowd->closing == NULL ||
-        event_add(crowd->progress, &tick) != 0 || event_add(crowd->closing, &patience) != 0) {
-        return err_set(err, ERR_FATAL, "out of memory");
+    run->client = client_create(run->base, &settings, err);
+    if (run->client == NULL) {
+        return false;
     }
-    crowd->start_us = clock_mono_us() + 1000000; /* a second to open the connections and to mint */
-    client_open_all(crowd->client);
-    for (size_t i = 0; i < plan->shoppers; i++) {
-        if (!invite(crowd, i, err)) {
-            return false;
-        }
+    run->watch = watch_create(run->base, plan->url, &storm->crowd.ledger, err);
+    if (run->watch == NULL) {
+        return false;
+    }
+    run->timer = evtimer_new(run->base, on_timer, run);
+    run->interrupt = evsignal_new(run->base, SIGINT, on_signal, run);
+    run->terminate = evsignal_new(run->base, SIGTERM, on_signal, run);
+    if (run->timer == NULL || run->interrupt == NULL || run->terminate == NULL ||
+        event_add(run->interrupt, NULL) != 0 || event_add(run->terminate, NULL) != 0) {
+        return err_set(err, ERR_FATAL, "out of memory");
     }
     return true;
 }
 
-static void dismiss(struct crowd *crowd)
+/* Opens the connections and the doors, and lets them come. */
+static bool let_come(struct run *run, struct err *err)
 {
-    for (size_t i = 0; i < crowd->plan->shoppers; i++) {
-        free(crowd->shoppers[i].token);
-        if (crowd->shoppers[i].timer != NULL) {
-            event_free(crowd->shoppers[i].timer);
+    struct storm *storm = run->storm;
+    const struct storm_plan *plan = run->plan;
+
+    run->start_us = clock_mono_us() + OPENING_US;
+    run->arrived_us = run->start_us + plan->arrivals.duration_us;
+    run->closing_us = run->arrived_us + plan->patience_ms * 1000;
+    series_init(&storm->crowd.series, run->start_us, plan->step_ms * 1000);
+    client_open_all(run->client);
+    watch_ask(run->watch);
+    read_state(run, &storm->before);
+    on_timer(-1, 0, run);
+    if (event_base_dispatch(run->base) < 0) {
+        return err_set(err, ERR_FATAL, "the event loop failed");
+    }
+    return true;
+}
+
+/* How each shopper fared; who is still waiting for an answer does not know. */
+static void take_stock(struct run *run)
+{
+    struct storm *storm = run->storm;
+
+    for (size_t i = 0; i < run->next; i++) {
+        const struct visitor *v = &run->visitors[i];
+
+        if (v->asking && v->main.sent_us != 0) {
+            shopper_unanswered(&storm->crowd, &v->shopper);
         }
-    }
-    free(crowd->shoppers);
-    client_destroy(crowd->client);
-    if (crowd->progress != NULL) {
-        event_free(crowd->progress);
-    }
-    if (crowd->closing != NULL) {
-        event_free(crowd->closing);
-    }
-    if (crowd->base != NULL) {
-        event_base_free(crowd->base);
+        storm->ends[told_ended(shopper_order(&storm->crowd, &v->shopper))]++;
     }
 }
 
-bool storm_run(const struct storm_plan *plan, struct storm_result *result, struct err *err)
+static void dismiss(struct run *run)
 {
-    struct crowd crowd = {.plan = plan, .result = result, .random = plan->seed};
+    client_destroy(run->client);
+    watch_destroy(run->watch);
+    requests_destroy(run->requests);
+    struct event *const events[] = {run->timer, run->interrupt, run->terminate};
+
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i] != NULL) {
+            event_free(events[i]);
+        }
+    }
+    if (run->base != NULL) {
+        event_base_free(run->base);
+    }
+    wakes_fini(&run->wakes);
+    free(run->visitors);
+    free(run->arrivals);
+}
+
+bool storm_run(const struct storm_plan *plan, struct storm *storm, struct err *err)
+{
+    struct run run = {.plan = plan, .storm = storm};
     bool done = false;
 
-    memset(result, 0, sizeof(*result));
-    crowd.shoppers = xcalloc(plan->shoppers, sizeof(*crowd.shoppers));
-    crowd.capacity = plan->shoppers + 1;
-    result->orders = xcalloc(crowd.capacity, sizeof(*result->orders));
-    if (gather(&crowd, err)) {
-        done = event_base_dispatch(crowd.base) >= 0 ||
-               err_set(err, ERR_FATAL, "the event loop failed");
-        on_progress(-1, 0, &crowd);
+    storm->crowd.habits = plan->habits;
+    storm->crowd.dice.state = plan->seed;
+    run.arrivals = arrivals_plan(&plan->arrivals, &storm->crowd.dice, &storm->shoppers);
+    if (storm->shoppers == 0 || storm->shoppers > UINT32_MAX) {
+        free(run.arrivals);
+        return err_set(err, ERR_REJECT, "%zu shoppers would come", storm->shoppers);
+    }
+    run.visitors = xcalloc(storm->shoppers, sizeof(*run.visitors));
+    wakes_init(&run.wakes, storm->shoppers);
+    told_init(&storm->crowd.ledger, storm->shoppers);
+    if (gather(&run, err) && let_come(&run, err)) {
+        read_state(&run, &storm->after);
+        series_step(&storm->crowd.series, &storm->after);
+        if (run.arrived_us != 0) { /* all went home before the last could have come */
+            memcpy(storm->arrived, storm->crowd.series.counts, sizeof(storm->arrived));
+        }
         if (plan->progress) {
+            show_progress(&run, clock_mono_us());
             (void)fputc('\n', stderr);
         }
-        result->requests = client_requests(crowd.client);
+        storm->counts = *client_counts(run.client);
+        for (size_t i = 0; watch_process(run.watch, i) != NULL; i++) {
+            (void)snprintf(storm->processes[i], sizeof(storm->processes[i]), "%s",
+                           watch_process(run.watch, i));
+        }
+        take_stock(&run);
+        done = true;
     }
-    dismiss(&crowd);
+    dismiss(&run);
     return done;
 }
 
-void storm_fini(struct storm_result *result)
+void storm_fini(struct storm *storm)
 {
-    free(result->orders);
-    result->orders = NULL;
+    told_fini(&storm->crowd.ledger);
+    series_fini(&storm->crowd.series);
 }
