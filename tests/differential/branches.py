@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Whether the differential test takes every branch of lua/apply.lua.
 
-    branches.py PROGRAM [ARGUMENT...]
+    branches.py PROGRAM --seed N [ARGUMENT...]
 
-Runs PROGRAM with a script in which each branch is marked, and names those that no call took.  Marks go
-by the layout of the project's scripts: a block opens at the end of a line and closes with an `end` of
+Runs PROGRAM with a script in which each branch is marked, and names those that no call took; what is rare
+has the next seeds, too.  Marks go by the layout of the project's scripts: a block opens at the end of a line and closes with an `end` of
 its own, at the indent of the line that began it.
 """
 
@@ -19,6 +19,7 @@ import redis
 
 SCRIPT = Path(__file__).resolve().parents[2] / "lua" / "apply.lua"
 KEY = "differential:branches"
+SEEDS = 5
 OPENS = re.compile(r"(\bthen|\belse|\bdo|\bfunction\b.*\))$")
 
 
@@ -78,8 +79,12 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(marked)
         file.flush()
-        status = subprocess.call([*sys.argv[1:], "--script", file.name])
-    taken = server.smembers(KEY)
+        first = int(sys.argv[sys.argv.index("--seed") + 1])
+        for seed in range(first, first + SEEDS):
+            status = subprocess.call([*sys.argv[1:], "--script", file.name, "--seed", str(seed)])
+            taken = server.smembers(KEY)
+            if status or not sources.keys() - taken:
+                break
     server.delete(KEY)
     never = sorted(sources.keys() - taken, key=lambda name: abs(int(name)))
     for name in never:

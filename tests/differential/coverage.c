@@ -331,20 +331,18 @@ void coverage_line(const struct fold *fold, struct slice line)
 
 bool coverage_is_complete(void)
 {
-    bool complete = true;
-
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
         if (points[i].count == 0) {
-            (void)fprintf(stderr, "never seen: %s\n", points[i].name);
-            complete = false;
+            return false;
         }
     }
-    return complete;
+    return true;
 }
 
 void coverage_print(void)
 {
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-        (void)printf("%10" PRIu64 "  %s\n", points[i].count, points[i].name);
+        (void)printf("%10" PRIu64 "  %s%s\n", points[i].count, points[i].name,
+                     points[i].count == 0 ? ", never seen" : "");
     }
 }

@@ -18,7 +18,7 @@ void coverage_line(const struct fold *fold, struct slice line);
 /* Counts something by its name; ends the program when there is no such name. */
 void coverage_hit(const char *name);
 
-/* Prints what was never seen; true when that is nothing. */
+/* Everything was seen; coverage_print() says what was not. */
 bool coverage_is_complete(void) ATTR_MUSTCHECK;
 
 /* Prints every name with its count. */

@@ -7,7 +7,7 @@
  * The Redis is REDIS_SOCKET, or REDIS_HOST and REDIS_PORT.  Keys start with `differential:` and are
  * removed.  --run plays one run of the seed only, --script another script than the one that is
  * embedded: one with marks in it, or with a fault.  Status 0: no difference, and everything that the
- * rules can answer was seen (not asked for with --run).
+ * rules can answer was seen (not asked for with --run); until it is, up to MORE times N are played.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,6 +18,8 @@
 #include "tests/differential/coverage.h"
 #include "tests/differential/run.h"
 #include "tests/differential/script.h"
+
+enum { MORE = 10 };
 
 static redisContext *connect_redis(void)
 {
@@ -83,7 +85,7 @@ int main(int argc, char **argv)
     if (only_run >= 0) {
         done = run_play(redis, (uint64_t)seed, (int)only_run);
     }
-    while (only_run < 0 && done < batches) {
+    while (only_run < 0 && (done < batches || (!coverage_is_complete() && done < MORE * batches))) {
         done += run_play(redis, (uint64_t)seed, number++);
     }
     redisFree(redis);
