@@ -308,15 +308,17 @@ class Field:
     def crash(self, kind, point, most=40):
         """One daemon of a kind dies by itself when it passes a named point for the nth time."""
         daemon = self.any(kind)
-        daemon.kill()
-        daemon.start(failpoint=f"{point}:{self.dice.randint(1, max(1, min(most, self.storm.orders // 50)))}")
-        until = time.monotonic() + 30
-        while daemon.runs and time.monotonic() < until and self.storm.runs:
-            time.sleep(0.02)
-        died = not daemon.runs
+        # A small storm may be over before the nth: then whatever passes there first.
+        for nth, seconds in ((self.dice.randint(1, max(1, min(most, self.storm.orders // 50))), 30), (1, 10)):
+            daemon.kill()
+            daemon.start(failpoint=f"{point}:{nth}")
+            until = time.monotonic() + seconds
+            while daemon.runs and time.monotonic() < until and (self.storm.runs or nth == 1):
+                time.sleep(0.02)
+            if not daemon.runs:
+                self.note(f"{daemon.name} died at {point}")
+                break
         daemon.restart()
-        if died:
-            self.note(f"{daemon.name} died at {point}")
 
     def kill(self, *names):
         for name in names:
