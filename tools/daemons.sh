@@ -56,7 +56,7 @@ prepare() {
 
 prepare_stores() {
     local topics
-    prepare topics "$bin/seckillctl" topics create &
+    prepare topics "$bin/seckillctl" topics create "--timeout=${deadline_s}s" &
     topics=$!
     prepare migrate "$bin/seckill-guardian" migrate || { wait "$topics" || true; return 1; }
     wait "$topics"
