@@ -28,6 +28,7 @@ from pathlib import Path
 import confluent_kafka
 import redis
 
+from lib import kafka
 from lib.stack import BIN, mysql_of
 
 LETTERS = {"reserved": "H", "rejected": "R", "paid": "P", "cancelled": "C", "expired": "E"}
@@ -68,15 +69,11 @@ class Log:
 
     def __init__(self, brokers, partitions):
         self.partitions = partitions
-        self.consumer = confluent_kafka.Consumer(
-            {"bootstrap.servers": brokers, "group.id": "judge", "enable.auto.commit": False}
-        )
+        self.brokers = brokers
+        self.consumer = kafka.reader(brokers)
 
     def ends(self, topic):
-        return [
-            self.consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=30)[1]
-            for p in range(self.partitions)
-        ]
+        return [kafka.watermarks(self.brokers, topic, p)[1] for p in range(self.partitions)]
 
     def read(self, topic, seconds=240):
         """[(offset, value)] of each partition up to its end as it is now."""

@@ -47,6 +47,7 @@ def system(daemons):
     """The whole system, running.  After the test, log, Redis and MySQL agree and add up, and no
     daemon has logged an error that the test did not name in system.expected."""
     daemons.start()
+    daemons.await_ready()
     daemons.mark_logs()
     yield daemons
     daemons.start()

@@ -35,7 +35,7 @@ def test_row(field, name):
 def judged(field, ledgers):
     field.storm.ledgers, before = ledgers, field.storm.ledgers
     try:
-        return field.judge("judge", 0, 0, within=30)
+        return field.judge("judge", 0, 0, within=180)
     finally:
         field.storm.ledgers = before
 

@@ -100,6 +100,7 @@ def test_mysql_refuses_an_oversold_item(live):
 def test_everything_is_recorded(live):
     live.guardian().ready()
     live.busy(3000)
+    live.lapse()
     report = clean(live)
     forgotten = live.rows("SELECT COUNT(*) FROM orders WHERE remembered <> 1")[0][0]
     assert forgotten > 0
@@ -126,7 +127,7 @@ def test_a_lost_reply_to_commit(live):
     live.busy(600)
     g = live.guardian(failpoint="commit.reply:2", batch_rows=100).ready()
     live.caught_up()
-    assert g.metric("seckill_guardian_retries_total") == 1
+    wait_until(lambda: g.metric("seckill_guardian_retries_total") > 0, 60, "it asked what became of it")
     clean(live)
 
 
@@ -146,7 +147,7 @@ def test_killed_again_and_again(live):
         for _ in range(6):
             g = live.guardian(batch_rows=50).ready()
             before = live.recorded(0)
-            wait_until(lambda before=before: live.recorded(0) > before, 30, "progress")
+            wait_until(lambda before=before: live.recorded(0) > before, 60, "progress")
             g.kill()
     finally:
         stop.set()
@@ -164,7 +165,7 @@ def test_two_guardians_of_the_same_partitions(live):
     live.caught_up()
     late.send(signal.SIGCONT)
     live.busy(2000, seed=2)
-    wait_until(lambda: late.metric("seckill_guardian_moved_total") > 0, 30, "the late one noticed")
+    wait_until(lambda: late.metric("seckill_guardian_moved_total") > 0, 60, "the late one noticed")
     clean(live)
 
 
@@ -188,7 +189,7 @@ def test_partitions_are_shared(live):
     shares = lambda: sorted(  # noqa: E731
         g.metrics()['seckill_guardian_partitions{state="assigned"}'] for g in (first, second)
     )
-    wait_until(lambda: shares() == [1, 1], 40, "one partition each", 0.2)
+    wait_until(lambda: shares() == [1, 1], 60, "one partition each", 0.2)
     live.busy(500)
     clean(live)
 
@@ -196,7 +197,7 @@ def test_partitions_are_shared(live):
 def test_sigterm_under_load_drains(live):
     g = live.guardian(batch_linger="2s").ready()
     live.busy(1000)
-    wait_until(lambda: live.recorded(0) > 0, 30, "progress")
+    wait_until(lambda: live.recorded(0) > 0, 60, "progress")
     assert g.stop() == 0
     live.guardian().ready()
     clean(live)
@@ -238,7 +239,7 @@ def test_mysql_killed_and_restarted(live):
     live.caught_up()
     live.stack.kill("mysql")
     live.busy(500, seed=2)
-    wait_until(lambda: g.lines("mysql.unwell"), 40, "the guardian notices")
+    wait_until(lambda: g.lines("mysql.unwell"), 60, "the guardian notices")
     live.stack.restart("mysql")
     clean(live)
 
@@ -251,10 +252,10 @@ def test_mysql_away_when_partitions_are_given(live):
     live.stack.kill("mysql")
     other = live.guardian()  # waits for MySQL before it joins
     live.busy(300, seed=2)
-    wait_until(lambda: other.lines("program.waiting"), 40, "the other one waits")
+    wait_until(lambda: other.lines("program.waiting"), 60, "the other one waits")
     live.stack.restart("mysql")
     g.kill()
-    other.ready(60)
+    other.ready()
     clean(live)
 
 
@@ -267,7 +268,7 @@ def test_a_lock_that_is_held_for_long(live):
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM items FOR UPDATE")
         live.put(0, *[live.order(0, "lamp@0", f"user{i}") for i in range(20)])
-        wait_until(lambda: g.metric("seckill_guardian_retries_total") > 0, 40, "a retry after 1205")
+        wait_until(lambda: g.metric("seckill_guardian_retries_total") > 0, 60, "a retry after 1205")
         cursor.execute("ROLLBACK")
     db.close()
     clean(live)
@@ -302,11 +303,11 @@ def test_a_row_that_contradicts_the_log_halts_the_partition(live):
     live.caught_up()
     live.edit("UPDATE orders SET state = 'C' WHERE state = 'H'")
     live.put(0, {"type": "cancel", "order_id": order["order_id"], "user_id": "ann"})
-    wait_until(lambda: g.lines("partition.halted"), 30, "it halts")
+    wait_until(lambda: g.lines("partition.halted"), 60, "it halts")
     assert "contradicts" in g.lines("partition.halted")[0]
     at = live.recorded(0)
     live.put(1, live.order(1, "desk@1", "bob"))
-    wait_until(lambda: live.recorded(1) >= live.log_end(1) - 1, 30, "the other partition goes on")
+    wait_until(lambda: live.recorded(1) >= live.log_end(1) - 1, 60, "the other partition goes on")
     assert live.recorded(0) == at
     assert g.metrics()['seckill_guardian_halted{reason="record"}'] == 1
     assert g.stop() == HALTED
@@ -342,7 +343,7 @@ def told(live):
 def all_recorded(w):
     for p in range(w.partitions):
         last = json.loads(w.values[p][-1])["offset"]
-        wait_until(lambda p=p, last=last: w.recorded(p) == last, 40, f"mysql: partition {p} at {last}")
+        wait_until(lambda p=p, last=last: w.recorded(p) == last, 60, f"mysql: partition {p} at {last}")
     report = w.verify()
     assert report["redis"] == report["mysql"] == report["log"]
 
@@ -362,7 +363,7 @@ def test_starts_at_the_last_applied_record(told):
     for p, v in enumerate(told.values):
         told.fill(p, v[:50])
     g = told.reader()
-    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 40, "half of it is recorded")
+    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 60, "half of it is recorded")
     assert g.stop() == 0
     again = told.reader()
     for p, v in enumerate(told.values):
@@ -378,7 +379,7 @@ def test_a_topic_that_was_filled_anew(told):
     for p, v in enumerate(told.values):
         told.fill(p, v[:50])
     g = told.reader()
-    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 40, "half of it is recorded")
+    wait_until(lambda: all(told.recorded(p) >= 49 for p in range(2)), 60, "half of it is recorded")
     assert g.stop() == 0
     told.delete_topic(told.told)
     told.make_told()
@@ -406,9 +407,9 @@ def test_a_gap_waits_while_the_outbox_holds_it(told):
     told.fill(0, v[:30] + v[31:])
     outbox_of(told, 0, 29)
     g = told.reader()
-    wait_until(lambda: told.recorded(0) == 29, 40, "mysql at the gap")
+    wait_until(lambda: told.recorded(0) == 29, 60, "mysql at the gap")
     asked = g.metric("seckill_guardian_probes_total")
-    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 40, "Redis was asked")
+    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 60, "Redis was asked")
     assert told.recorded(0) == 29 and not g.lines("partition.halted")
     told.fill(0, v[30:])
     all_recorded(told)
@@ -424,9 +425,9 @@ def test_a_gap_waits_while_redis_is_behind_it(told):
     true = told.redis.hget(told.key(0, "log"), "watermark")
     told.redis.hset(told.key(0, "log"), "watermark", 20)
     g = told.reader()
-    wait_until(lambda: told.recorded(0) == 29, 40, "mysql at the gap")
+    wait_until(lambda: told.recorded(0) == 29, 60, "mysql at the gap")
     asked = g.metric("seckill_guardian_probes_total")
-    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 40, "Redis was asked")
+    wait_until(lambda: g.metric("seckill_guardian_probes_total") > asked + 4, 60, "Redis was asked")
     assert not g.lines("partition.halted")
     told.fill(0, v[30:])
     told.redis.hset(told.key(0, "log"), "watermark", true)
@@ -439,12 +440,12 @@ def test_an_outcome_lost_for_certain_halts_its_partition(told):
     told.fill(0, v[:30] + v[31:])
     outbox_of(told, 0, None)
     g = told.reader()
-    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    wait_until(lambda: g.lines("partition.halted"), 60, "partition 0 halts")
     assert "lost" in g.lines("partition.halted")[0]
-    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    wait_until(lambda: told.recorded(0) == 29, 60, "what was before it is recorded")
     told.fill(1, told.values[1])
     last = json.loads(told.values[1][-1])["offset"]
-    wait_until(lambda: told.recorded(1) == last, 40, "the other partition goes on")
+    wait_until(lambda: told.recorded(1) == last, 60, "the other partition goes on")
     assert told.recorded(0) == 29
     assert g.stop() == HALTED
 
@@ -455,8 +456,8 @@ def test_a_lost_tail_halts_too(told):
     told.fill(0, told.values[0][:30])
     outbox_of(told, 0, None)
     g = told.reader()
-    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
-    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    wait_until(lambda: g.lines("partition.halted"), 60, "partition 0 halts")
+    wait_until(lambda: told.recorded(0) == 29, 60, "what was before it is recorded")
     assert g.stop() == HALTED
 
 
@@ -464,14 +465,14 @@ def test_all_partitions_halted_ends_the_process(told):
     for p, v in enumerate(told.values):
         told.fill(p, v[:30] + v[31:])
         outbox_of(told, p, None)
-    assert told.reader().wait(60) == HALTED
+    assert told.reader().wait() == HALTED
 
 
 def test_another_log_halts(told):
     v = told.values[0]
     told.fill(0, v[:30] + [v[30].replace(told.log_ids[0].encode(), b"f" * 32)])
     g = told.reader()
-    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    wait_until(lambda: g.lines("partition.halted"), 60, "partition 0 halts")
     assert "another log" in g.lines("partition.halted")[0]
     assert g.stop() == HALTED
 
@@ -480,12 +481,12 @@ def test_another_history_halts(told):
     v = told.values[0]
     told.fill(0, v[:30])
     g = told.reader()
-    wait_until(lambda: told.recorded(0) == 29, 40, "some of it")
+    wait_until(lambda: told.recorded(0) == 29, 60, "some of it")
     assert g.stop() == 0
     chain = json.loads(v[29])["chain"]
     told.edit("UPDATE progress SET chain = %s WHERE chain = %s", chain[::-1], chain)
     g = told.reader()
-    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    wait_until(lambda: g.lines("partition.halted"), 60, "partition 0 halts")
     assert g.stop() == HALTED
 
 
@@ -493,9 +494,9 @@ def test_unknown_rules_halt(told):
     v = told.values[0]
     told.fill(0, v[:30] + [v[30].replace(b'"rules":1', b'"rules":3')])
     g = told.reader()
-    wait_until(lambda: g.lines("partition.halted"), 40, "partition 0 halts")
+    wait_until(lambda: g.lines("partition.halted"), 60, "partition 0 halts")
     assert "rules" in g.lines("partition.halted")[0]
-    wait_until(lambda: told.recorded(0) == 29, 20, "what was before it is recorded")
+    wait_until(lambda: told.recorded(0) == 29, 60, "what was before it is recorded")
     assert g.stop() == HALTED
 
 
@@ -514,7 +515,7 @@ def test_it_tells_how_it_is(live):
     live.busy(300, hold_ms=600_000)
     live.applied()
     live.caught_up()
-    wait_until(lambda: g.metric("seckill_guardian_lag") == 0, 20, "no lag")
+    wait_until(lambda: g.metric("seckill_guardian_lag") == 0, 60, "no lag")
     m = g.metrics()
     for p in range(2):
         assert m[f'seckill_guardian_position{{partition="{p}"}}'] == live.recorded(p) > 0
@@ -531,9 +532,8 @@ def test_a_server_that_demands_encryption(world, tmp_path):
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
     subprocess.run([*request, "-keyout", key, "-out", certificate], **quiet)
     common = ["--no-defaults", f"--user={getpass.getuser()}", "--innodb-use-native-aio=0"]
-    subprocess.run(
-        ["mariadb-install-db", *common, "--datadir=./data", "--skip-test-db"], cwd=tmp_path, **quiet
-    )
+    # Without grants it needs none of its own tables, only the database in which ours shall be.
+    (tmp_path / "data" / "mysql").mkdir(parents=True)
     port = world.stack.port("encrypted")
     path = os.environ["PATH"] + ":/usr/sbin"
     server = subprocess.Popen(
@@ -546,8 +546,11 @@ def test_a_server_that_demands_encryption(world, tmp_path):
     )
     try:
         where = {"mysql_host": "127.0.0.1", "mysql_port": port, "mysql_user": "any", "mysql_database": "mysql"}
-        wait_until(lambda: world.command("migrate", **where).returncode == 0, 60, "migrated", 0.2)
+        wait_until(
+            lambda: server.poll() is not None or world.command("migrate", **where).returncode == 0, 60, "migrated", 0.2
+        )
+        assert server.poll() is None, (tmp_path / "mariadb.log").read_text()
         assert "schema_version" in {p.stem for p in (tmp_path / "data" / "mysql").iterdir()}
     finally:
         server.kill()
-        server.wait(10)
+        server.wait()

@@ -42,7 +42,6 @@ class Poisoned:
 
     def fill(self):
         w = self.world
-        w.configure(w.orders, "max.message.bytes", TOPIC_MAX)
         self._put(text(w.open("thing@0", 10_000, 3)), b"thing@0")
         rules = 1
         for i, bad in enumerate(BATTERY):
@@ -81,7 +80,7 @@ class Poisoned:
         """Redis forgets everything; waits until all has been told once more."""
         w = self.world
         w.redis.flushall()
-        wait_until(lambda: w.log_end(0, w.outcomes) >= copies * (self.offset + 1), 60, "told again", 0.1)
+        wait_until(lambda: w.log_end(0, w.outcomes) >= copies * (self.offset + 1), 180, "told again", 0.1)
         w.applied()
 
 
@@ -89,12 +88,13 @@ class Poisoned:
 def poisoned(stack, tmp_path_factory):
     directory = tmp_path_factory.mktemp("poison")
     server = RedisServer(directory / "redis", stack.port("poison")).start()
-    w = Record(stack, directory, own_redis=server)
+    w = Record(stack, directory, own_redis=server, max_message_bytes=TOPIC_MAX)
     w.migrate().genesis()
     p = Poisoned(w).fill()
     w.matcher().ready()
     w.guardian().ready()
     w.applied()
+    wait_until(lambda: len(p.letters()) == len(p.bad), 60, "all letters are written", 0.2)
     yield p
     # Whatever the tests appended: all of it was decided, and every copy says the same.
     w.applied()
@@ -157,7 +157,7 @@ def test_the_same_for_ever(poisoned):
     assert w.matchers[0].stop() == 0
     w.redis.flushall()
     w.matcher(batch_max=7).ready()
-    wait_until(lambda: w.log_end(0, w.outcomes) >= 3 * (poisoned.offset + 1), 60, "told a third time", 0.1)
+    wait_until(lambda: w.log_end(0, w.outcomes) >= 3 * (poisoned.offset + 1), 180, "told a third time", 0.1)
     w.applied()
     assert poisoned.outcomes(3) == first
     assert poisoned.letters() == letters  # sets of copies: one kind each
@@ -176,7 +176,7 @@ def dead(poisoned, *words, stdin=None, **settings):
         env=poisoned.world.environ(**settings),
         input=stdin if stdin is not None else b"",
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -225,7 +225,7 @@ def test_list_filters(poisoned):
     assert listed(poisoned, "--partition=1") == []
     assert len(listed(poisoned, "--since=1h")) == len(BATTERY)
     newest = max(x["copied_ms"] for x in listed(poisoned))
-    wait_until(lambda: time.time() * 1000 > newest + 100, 10, "the newest is past")
+    wait_until(lambda: time.time() * 1000 > newest + 100, 60, "the newest is past")
     assert listed(poisoned, "--since=1ms") == []
 
 

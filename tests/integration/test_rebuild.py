@@ -9,12 +9,11 @@ import subprocess
 import time
 
 import pytest
-from confluent_kafka import Consumer
-
+from lib import kafka
 from lib.record import Record
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
-from lib.world import RedisServer, watermarks
+from lib.world import RedisServer
 
 DONE, REFUSED, FAILED, TAKEN = range(4)
 
@@ -108,18 +107,14 @@ def trim(w, code=0, *flags):
 
 
 def log_begin(w, p):
-    consumer = Consumer({"bootstrap.servers": w.brokers, "group.id": w.name + "-look"})
-    try:
-        return watermarks(consumer, w.orders, p)[0]
-    finally:
-        consumer.close()
+    return kafka.watermarks(w.brokers, w.orders, p)[0]
 
 
 def at_the_end(w):
     """Redis and MySQL have all of the log."""
     for p in range(w.partitions):
         end = w.log_end(p) - 1
-        wait_until(lambda p=p, end=end: w.position(p) >= end, 60, f"redis: {p} at {end}", 0.1)
+        wait_until(lambda p=p, end=end: w.position(p) >= end, 180, f"redis: {p} at {end}", 0.1)
     w.caught_up()
 
 
@@ -172,7 +167,7 @@ def test_edited_by_hand(sold):
     assert not sold.redis.exists(sold.key(0, "due:12345"))
     sold.busy(500, seed=2)
     clean(sold, "partition.needs_rebuild")
-    sold.story(0)
+    sold.story(0, sold.recorded(0))
 
 
 def test_reconcile_repairs_what_differs(sold):
@@ -253,7 +248,7 @@ def test_the_later_of_two_wins(sold):
     stop_matchers(sold)
     before = dump(sold, 0)
     first = start_rebuild(sold, "rebuild.piece:2", pause=True)
-    wait_until(lambda: is_stopped(first), 30, "the first one stands in the middle")
+    wait_until(lambda: is_stopped(first), 60, "the first one stands in the middle")
     assert sold.redis.hget(sold.key(0, "rebuild"), "progress") == "1"
     rebuild(sold, DONE, "--partition=0")
     first.send_signal(signal.SIGCONT)
@@ -266,9 +261,9 @@ def test_the_earlier_of_two_hears_that_it_lost(sold):
     stop_matchers(sold)
     before = dump(sold, 0)
     first = start_rebuild(sold, "rebuild.piece:2", pause=True)
-    wait_until(lambda: is_stopped(first), 30, "the first one stands in the middle")
+    wait_until(lambda: is_stopped(first), 60, "the first one stands in the middle")
     second = start_rebuild(sold, "rebuild.piece:3", pause=True)
-    wait_until(lambda: is_stopped(second), 30, "the second one stands in the middle")
+    wait_until(lambda: is_stopped(second), 60, "the second one stands in the middle")
     first.send_signal(signal.SIGCONT)
     assert first.wait(60) == TAKEN
     assert "another rebuild has taken over" in first.stdout.read()
@@ -290,13 +285,13 @@ def test_answers_that_are_lost(alone):
     rebuild(alone, DONE, "--partition=0")
     needed = evals() - start
     process = start_rebuild(alone, "rebuild.piece:2", pause=True, redis_timeout="300ms")
-    wait_until(lambda: is_stopped(process), 30, "it stands in the middle")
+    wait_until(lambda: is_stopped(process), 60, "it stands in the middle")
     alone.own_redis.process.send_signal(signal.SIGSTOP)
     process.send_signal(signal.SIGCONT)
     holds_for(lambda: process.poll() is None, 3, "it insists")
     alone.own_redis.process.send_signal(signal.SIGCONT)
     assert process.wait(60) == DONE, process.stdout.read()
-    wait_until(lambda: evals() - start > 2 * needed, 30, "more was executed than is needed")
+    wait_until(lambda: evals() - start > 2 * needed, 60, "more was executed than is needed")
     assert dump(alone, 0) == before
     alone.matcher().ready()
     alone.guardian().ready()
@@ -311,7 +306,7 @@ def test_a_matcher_refolds_while_the_keys_are_looked_up(sold):
     stop_matchers(sold)
     wipe(sold, 0)
     first = start_rebuild(sold, "rebuild.found:1", pause=True)
-    wait_until(lambda: is_stopped(first), 30, "it has looked up the keys")
+    wait_until(lambda: is_stopped(first), 60, "it has looked up the keys")
     m = sold.matcher().ready()
     sold.applied()
     assert m.stop() == 0
@@ -347,10 +342,10 @@ def test_killed_and_done_again_by_hand(sold, where):
     before = dump(sold, 0)
     assert start_rebuild(sold, where).wait(60) == -signal.SIGKILL
     m = sold.matcher().ready()
-    wait_until(lambda: m.metrics()['seckill_matcher_waiting{reason="rebuild_under_way"}'] == 1, 30, "it waits")
+    wait_until(lambda: m.metrics()['seckill_matcher_waiting{reason="rebuild_under_way"}'] == 1, 60, "it waits")
     at = sold.position(1)
     sold.put(1, {"type": "tick"})
-    wait_until(lambda: sold.position(1) > at, 30, "the other partition goes on")
+    wait_until(lambda: sold.position(1) > at, 60, "the other partition goes on")
     assert not sold.redis.exists(sold.key(0, "log"))
     m.stop()
     rebuild(sold)
@@ -366,7 +361,7 @@ def test_killed_and_done_again_by_hand(sold, where):
 def rebuilt(g, cause):
     wait_until(lambda: g.lines("rebuild.done"), 90, f"rebuilt by itself; {g.log}", 0.2)
     assert f"cause={cause}" in g.lines("rebuild.done")[0]
-    assert g.metrics()[f'seckill_guardian_rebuilds_total{{cause="{cause}"}}'] == 1
+    wait_until(lambda: g.metrics()[f'seckill_guardian_rebuilds_total{{cause="{cause}"}}'] == 1, 60, "it is counted")
 
 
 def test_an_interrupted_one_is_finished_by_the_guardian(sold):
@@ -382,15 +377,16 @@ def test_an_interrupted_one_is_finished_by_the_guardian(sold):
 def test_one_that_goes_on_is_left_alone(sold):
     stop_matchers(sold)
     sold.redis.delete(*sold.redis.scan_iter(f"{sold.name}:{{0}}:*", 1000))
-    g = sold.guardian(rebuild_stall="4s").ready()
+    g = sold.guardian(rebuild_stall="7s").ready()
     key = sold.key(0, "rebuild")
 
     def moves():
         sold.redis.hset(key, mapping={"token": "somebody", "progress": str(int(time.time() * 1000))})
         return not g.lines("rebuild.begins")
 
-    holds_for(moves, 8, "somebody else is at it")
-    rebuilt(g, "interrupted")
+    holds_for(moves, 9, "somebody else is at it")
+    assert g.stop() == 0
+    rebuilt(sold.guardian(rebuild_stall="1s").ready(), "interrupted")
     sold.matcher().ready()
     clean(sold)
 
@@ -398,7 +394,7 @@ def test_one_that_goes_on_is_left_alone(sold):
 def test_keys_without_a_watermark(sold):
     sold.redis.delete(sold.key(0, "log"))
     m = sold.matchers[0]
-    wait_until(lambda: m.lines("partition.needs_rebuild"), 30, "the matcher says so")
+    wait_until(lambda: m.lines("partition.needs_rebuild"), 60, "the matcher says so")
     assert m.metrics()['seckill_matcher_waiting{reason="keys_without_watermark"}'] == 1
     g = sold.guardian().ready()
     rebuilt(g, "keys")
@@ -414,7 +410,7 @@ def test_empty_and_the_head_of_the_log_gone(sold):
     for p in range(2):
         wipe(sold, p)
     m = sold.matchers[0]
-    wait_until(lambda: len(m.lines("partition.needs_rebuild")) == 2, 40, "the matcher says so")
+    wait_until(lambda: len(m.lines("partition.needs_rebuild")) == 2, 60, "the matcher says so")
     g = sold.guardian().ready()
     wait_until(lambda: len(g.lines("rebuild.done")) == 2, 90, "both are rebuilt")
     for p in range(2):
@@ -431,7 +427,7 @@ def test_redis_from_before_the_head(sold):
     sold.redis.hset(sold.key(0, "log"), "watermark", "3")
     sold.redis.delete(sold.key(0, "outbox"))
     m = sold.matcher()
-    wait_until(lambda: m.lines("partition.needs_rebuild"), 40, "the matcher says so")
+    wait_until(lambda: m.lines("partition.needs_rebuild"), 60, "the matcher says so")
     g = sold.guardian().ready()
     rebuilt(g, "head")
     clean(sold, "partition.needs_rebuild")
@@ -456,7 +452,7 @@ def test_an_outcome_lost_for_certain(world):
     assert g.lines("outcome.lost")
     world.busy(200, seed=2)
     at_the_end(world)
-    done = world.command("verify", "--json", "--timeout=30s", **told)
+    done = world.command("verify", "--json", "--timeout=2m", **told)
     assert done.returncode == 0 and json.loads(done.stdout)["ok"], done.stdout
     assert g.stop() == 0
     assert world.complaints("outcome.lost") == []
@@ -465,7 +461,7 @@ def test_an_outcome_lost_for_certain(world):
 def test_by_hand_when_automatic_is_off(sold):
     sold.redis.delete(sold.key(0, "log"))
     g = sold.guardian(auto_rebuild="false").ready()
-    wait_until(lambda: sold.matchers[0].lines("partition.needs_rebuild"), 30, "the matcher says so")
+    wait_until(lambda: sold.matchers[0].lines("partition.needs_rebuild"), 60, "the matcher says so")
     holds_for(lambda: not g.lines("rebuild.begins"), 4, "nobody begins")
     rebuild(sold)
     clean(sold, "partition.needs_rebuild")
@@ -562,15 +558,18 @@ def test_the_door_answers_503_meanwhile(system):
         env=system.stack.environ(**system.settings, SECKILL_FAILPOINT="rebuild.piece:2:stop"),
         stdin=subprocess.DEVNULL,
     )
+    # It would finish what stands still for so long.
+    system.stack.kill_daemon("guardian", signal.SIGSTOP)
     try:
         wait_until(lambda: is_stopped(process), 60, "the rebuild stands in the middle")
-        reason, again_s = wait_until(lambda: refused(ann, here), 30, "orders are refused")
+        reason, again_s = wait_until(lambda: refused(ann, here), 60, "orders are refused")
         assert reason == "not_ready" and again_s > 0
-        assert ann.get(order).status_code == 503
+        assert ann.get(order, patient=False).status_code == 503
         system.shopper().reserve(there)
         process.send_signal(signal.SIGCONT)
-        assert process.wait(60) in (DONE, TAKEN)  # a slow test may be overtaken by the guardian
+        assert process.wait(60) == DONE
     finally:
+        system.stack.kill_daemon("guardian", signal.SIGCONT)
         process.kill()
         process.wait()
     wait_until(lambda: ann.order(here).status_code == 201, 60, "it sells again")
@@ -579,5 +578,5 @@ def test_the_door_answers_503_meanwhile(system):
 
 def refused(shopper, item):
     """The reason, and when to come again, of an order that is answered 503."""
-    answer = shopper.order(item, wait=0)
+    answer = shopper.order(item, wait=0, patient=False)
     return answer.status_code == 503 and (answer.json()["reason"], int(answer.headers["Retry-After"]))

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 import requests
-from confluent_kafka import Consumer, TopicPartition
 
+from lib.kafka import first_record
 from lib.stack import BIN, BUILD, ROOT, Stack, clean_environ, mysql_of
-from lib.wait import holds_for, wait_until
+from lib.wait import wait_until
 
 RUN = BUILD / "test-up"
 PROMISED = """SECKILL_URL KAFKA_BROKERS REDIS_HOST REDIS_PORT MYSQL_HOST MYSQL_PORT MYSQL_USER MYSQL_PASSWORD
@@ -31,13 +31,13 @@ def make(target):
     return done.stdout
 
 
-def in_sourced_shell(command):
+def in_sourced_shell(command, out=subprocess.PIPE):
     """command in a shell that did `set -a; . env`, as the README says; the process it becomes."""
     return subprocess.Popen(
         ["sh", "-c", f'set -aeu; . "{RUN}/env"; exec {command}'],
         env={"PATH": os.environ["PATH"]},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -53,15 +53,6 @@ def up():
         make("down")
 
 
-def first_record(env, partition):
-    consumer = Consumer({"bootstrap.servers": env["KAFKA_BROKERS"], "group.id": "unused"})
-    consumer.assign([TopicPartition("seckill.orders", partition, 0)])
-    try:
-        return json.loads(wait_until(lambda: consumer.poll(0.2), 30, "a record").value())
-    finally:
-        consumer.close()
-
-
 def test_env_has_what_scripts_rely_on(up):
     env = up.env
     assert [name for name in PROMISED if not env.get(name)] == []
@@ -69,15 +60,16 @@ def test_env_has_what_scripts_rely_on(up):
         assert not name.endswith("INSTANCE_ID")
         if name.endswith("_PID"):
             os.kill(int(env[name]), 0)
-    assert requests.get(env["SECKILL_URL"] + "/readyz", timeout=5).status_code == 200
+    wait_until(lambda: requests.get(env["SECKILL_URL"] + "/readyz", timeout=60).status_code == 200, 60, "it is ready")
 
 
 def test_topics_begin_with_genesis_and_no_sale_is_open(up):
     env = up.env
-    logs = {first_record(env, partition)["log_id"] for partition in range(4)}
+    records = [first_record(env["KAFKA_BROKERS"], "seckill.orders", partition) for partition in range(4)]
+    logs = {json.loads(record)["log_id"] for record in records}
     assert len(logs) == 4
     done = in_sourced_shell(f'"{BIN}/seckillctl" sale list --json')
-    output, _ = done.communicate(timeout=30)
+    output, _ = done.communicate(timeout=120)
     assert done.returncode == 0, output
     assert json.loads(output) in ([], {"items": []}, {"sales": []})
 
@@ -106,20 +98,21 @@ def test_up_starts_what_died(up):
     }
 
 
-def test_down_stops_all_also_by_hand_and_nothing_else(up):
-    matcher = in_sourced_shell(f'"{BIN}/seckill-matcher"')
-    bystander = in_sourced_shell("sleep 600")
+def test_down_stops_all_also_by_hand_and_nothing_else(up, tmp_path):
+    log = tmp_path / "matcher.log"
+    with log.open("w") as out:
+        matcher = in_sourced_shell(f'"{BIN}/seckill-matcher"', out)
+    bystander = in_sourced_shell("sleep 600", subprocess.DEVNULL)
     try:
-        holds_for(lambda: matcher.poll() is None, 1, "the matcher started by hand runs")
+        wait_until(lambda: "program.ready" in log.read_text(), 60, "the matcher started by hand is ready")
         make("down")
-        assert matcher.wait(timeout=10) == 0, matcher.stdout.read()
+        assert matcher.wait(timeout=60) == 0, log.read_text()
         assert bystander.poll() is None
         assert set(up.processes()) <= {bystander.pid}
     finally:
         for process in (matcher, bystander):
             process.kill()
             process.wait()
-            process.stdout.close()
     make("down")
     # And from the beginning again: no data is left of the stack before.
     make("up")

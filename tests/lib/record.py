@@ -4,8 +4,9 @@ import json
 import random
 import subprocess
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
+from lib import kafka
 from lib.stack import BIN, mysql_of
 from lib.wait import wait_until
 from lib.world import MatcherProcess, World, bad_lines, order_id_of
@@ -30,8 +31,10 @@ class GuardianProcess(MatcherProcess):
 class Record(World):
     """told: a topic that guardians read in the place of the outcomes; the test fills it."""
 
-    def __init__(self, stack, directory, partitions=2, own_redis=None):
-        super().__init__(stack, directory, partitions, own_redis)
+    SHORT_HOLD_MS = 700
+
+    def __init__(self, stack, directory, partitions=2, own_redis=None, **orders_config):
+        super().__init__(stack, directory, partitions, own_redis, **orders_config)
         self.database = f"seckill_{self.name}"
         self.guardians = []
         self.told = f"{self.name}.told"
@@ -81,6 +84,7 @@ class Record(World):
             "partitions": self.partitions,
             "key_prefix": self.name,
             "mysql_database": self.database,
+            "redis_timeout": "30s",
         }
         if self.own_redis:
             mine["redis_port"] = self.own_redis.port
@@ -94,7 +98,7 @@ class Record(World):
         self.guardians.append(g)
         return g
 
-    def command(self, *words, timeout=120, **settings):
+    def command(self, *words, timeout=300, **settings):
         return subprocess.run(
             [BIN / "seckill-guardian", *words],
             env=self.environ(**settings),
@@ -110,20 +114,20 @@ class Record(World):
         assert done.returncode == 0, done.stderr
         return self
 
-    def caught_up(self, timeout=60):
+    def caught_up(self, timeout=180):
         """Waits until MySQL has all of the log as it is now."""
         for p in range(self.partitions):
             end = self.log_end(p) - 1
             wait_until(lambda p=p, end=end: self.recorded(p) >= end, timeout, f"mysql: {p} at {end}", 0.1)
 
-    def verify(self, code=0, *flags, timeout="30s"):
+    def verify(self, code=0, *flags, timeout="120s"):
         done = self.command("verify", "--json", f"--timeout={timeout}", *flags)
         assert done.returncode == code, done.stdout + done.stderr
         report = json.loads(done.stdout)
         assert report["ok"] == (code == 0)
         return report
 
-    def reconcile(self, code=0, *flags, timeout="30s"):
+    def reconcile(self, code=0, *flags, timeout="120s"):
         done = self.command("reconcile", "--json", f"--timeout={timeout}", *flags)
         assert done.returncode == code, done.stdout + done.stderr
         report = json.loads(done.stdout)
@@ -143,7 +147,13 @@ class Record(World):
 
     # -- something to record
 
-    def busy(self, count, seed=1, hold_ms=700):
+    def lapse(self):
+        """Waits until what busy() holds for a moment only has expired: nothing moves by itself any more."""
+        short = [self.key(p, f"due:{self.SHORT_HOLD_MS}") for p in range(self.partitions)]
+        wait_until(lambda: not any(map(self.redis.llen, short)), 60, "the short holds expire")
+        self.applied()
+
+    def busy(self, count, seed=1, hold_ms=SHORT_HOLD_MS):
         """Appends count commands of all kinds, many of which contradict each other.  Holds last
         hold_ms or longer than any test."""
         dice, known = random.Random(seed), []
@@ -191,9 +201,7 @@ class Record(World):
         assert self.producer.flush(60) == 0
 
     def make_told(self):
-        admin = AdminClient({"bootstrap.servers": self.brokers})
-        for future in admin.create_topics([NewTopic(self.told, self.partitions, 1)]).values():
-            future.result(timeout=30)
+        kafka.make_topics(self.brokers, [NewTopic(self.told, self.partitions, 1)])
 
     def outcome_values(self, partition):
         """The outcomes in order, each once, as bytes."""
