@@ -13,12 +13,12 @@ import time
 import uuid
 
 import confluent_kafka
-import redis
 import requests
 
 from lib.kafka import reader
 from lib.stack import BIN, mysql_of
 from lib.wait import wait_until
+from lib.world import PatientRedis
 
 NAMES = itertools.count(1)
 
@@ -142,7 +142,7 @@ class System:
         return int(self.env["SECKILL_PARTITIONS"])
 
     def redis(self):
-        return redis.Redis(self.env["REDIS_HOST"], int(self.env["REDIS_PORT"]), decode_responses=True)
+        return PatientRedis(self.env["REDIS_HOST"], int(self.env["REDIS_PORT"]), decode_responses=True)
 
     def mysql(self):
         return mysql_of(self.env)

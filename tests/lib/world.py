@@ -18,6 +18,20 @@ from lib.stack import BIN
 from lib.wait import wait_until
 
 
+class PatientRedis(redis.Redis):
+    """Asks again while Redis takes a script in which it was stopped for one that hangs."""
+
+    def execute_command(self, *args, **options):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return super().execute_command(*args, **options)
+            except redis.exceptions.ResponseError as e:
+                if not str(e).startswith("BUSY ") or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+
+
 class RedisServer:
     """A redis-server that a test may kill, empty and damage."""
 
@@ -50,7 +64,7 @@ class RedisServer:
 
     @property
     def client(self):
-        return redis.Redis("127.0.0.1", self.port, decode_responses=True, socket_timeout=60)
+        return PatientRedis("127.0.0.1", self.port, decode_responses=True, socket_timeout=60)
 
     def kill(self):
         if self.process and self.process.poll() is None:
@@ -285,7 +299,7 @@ class World:
         if self.own_redis:
             return self.own_redis.client
         env = self.stack.env
-        return redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]), decode_responses=True)
+        return PatientRedis(env["REDIS_HOST"], int(env["REDIS_PORT"]), decode_responses=True)
 
     def key(self, partition, name):
         return f"{self.name}:{{{partition}}}:{name}"
