@@ -79,7 +79,7 @@ static bool publish(const struct settings *s, const json_t *report)
     if (s->json) {
         done = json_dumpf(report, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
     } else {
-        report_text(report);
+        report_tell(report);
     }
     if (s->report[0] != '\0' && json_dump_file(report, s->report, JSON_INDENT(2)) != 0) {
         log_error("report.unwritten", LOG_STR("file", s->report));

@@ -157,7 +157,8 @@ static void put_sums(const json_t *series, double step_s, FILE *out)
 {
     struct plot p = {.title = "Funnel over time",
                      .unit = "so far",
-                     .remark = "From coming to the door to a paid unit, as shoppers heard it.",
+                     .remark = "From coming to the door to a paid unit, as shoppers heard it; who "
+                               "comes back orders again.",
                      .step_s = step_s};
 
     for (size_t i = 0; i < sizeof(sum_names) / sizeof(sum_names[0]); i++) {

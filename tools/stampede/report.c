@@ -371,7 +371,7 @@ static void print_proof(const json_t *report)
                            : "NOT OK: see above, and the logs");
 }
 
-void report_text(const json_t *report)
+void report_tell(const json_t *report)
 {
     static const char *const counts[] = {
         "shoppers",   "requests",  "connections",  "accepted",       "reserved",

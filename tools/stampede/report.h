@@ -28,6 +28,6 @@ json_t *report_make(const struct storm_plan *plan, const struct storm *storm,
 /* What `storm` in the ledger's last line is. */
 json_t *report_counts(const struct storm *storm);
 
-void report_text(const json_t *report);
+void report_tell(const json_t *report);
 
 #endif /* STAMPEDE_REPORT_H */

@@ -43,6 +43,7 @@ struct run {
     int64_t *arrivals; /* us from the start */
     size_t next;       /* arrival */
     size_t home;
+    bool has_begun;
     int64_t due_us; /* what the timer is set to */
     int64_t start_us, arrived_us, closing_us, progress_us;
 };
@@ -170,6 +171,10 @@ static void look_at_clock(struct run *run, int64_t now_us)
     struct series *series = &run->storm->crowd.series;
     struct series_state state;
 
+    if (!run->has_begun && now_us >= run->start_us) { /* what opening cost is not the storm's */
+        run->has_begun = true;
+        read_state(run, &run->storm->before);
+    }
     if (run->arrived_us != 0 && now_us >= run->arrived_us) {
         memcpy(run->storm->arrived, series->counts, sizeof(run->storm->arrived));
         run->arrived_us = 0;
