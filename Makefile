@@ -67,7 +67,9 @@ $(BINS): $(BUILD)/bin/%: $(BUILD)/obj/$$(call dir_of,$$*)/main.o $$(filter $(BUI
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-$(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
+# What the tests of one first word share: part_test and every part_*_test are linked with part_world.o.
+shared = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %_test.c,$(wildcard tests/unit/$(firstword $(subst _, ,$1))_*.c)))
+$(TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $$(call shared,$$*) $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LDLIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
