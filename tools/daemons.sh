@@ -16,7 +16,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
 
 bin=${SECKILL_BIN:-$here/../build/bin}
-deadline_s=${STACK_DEADLINE_S:-60}
+deadline_s=${STACK_DEADLINE_S:-120}
 
 # What the caller exported beside that (a rate limit, a timeout) reaches the daemons as it is.
 load_env() {

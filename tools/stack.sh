@@ -22,7 +22,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
 
 parts=(kafka redis mysql)
-deadline_s=${STACK_DEADLINE_S:-90}
+deadline_s=${STACK_DEADLINE_S:-180}
 
 # Whose servers.  $stack/settings holds the addresses that start was given; a part is external if its
 # address is there.

@@ -28,7 +28,7 @@ def two(tmp_path_factory):
         subprocess.Popen([ROOT / "tools/stack.sh", "start", s.dir], env=clean_environ()) for s in stacks
     ]
     try:
-        assert [p.wait(timeout=180) for p in starts] == [0, 0]
+        assert [p.wait(timeout=480) for p in starts] == [0, 0]
         yield stacks
     finally:
         for s in stacks:
@@ -113,7 +113,7 @@ def test_start_leaves_nobody_waiting_for_its_descriptors(two):
             env=clean_environ(),
             capture_output=True,
             pass_fds=[write_end],
-            timeout=180,
+            timeout=480,
             check=True,
         )
         os.close(write_end)

@@ -51,7 +51,7 @@ class ToolError(AssertionError):
     """A tool failed; its output says why."""
 
 
-def run_tool(tool, *args, env=None, timeout=180):
+def run_tool(tool, *args, env=None, timeout=480):
     """Runs tools/TOOL and returns its stdout; ToolError with all it said when it fails."""
     done = subprocess.run(
         [ROOT / "tools" / tool, *map(str, args)],
