@@ -2,6 +2,7 @@
  * Each call of a script is answered exactly once; "no answer" is one, and the part asks again.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "apply_lua.h"
 #include "common/failpoint.h"
@@ -25,22 +26,38 @@ struct call {
     int64_t sent_us;
 };
 
-/*
- * Redis forgot commands that we know to be applied.  Its append-only file may have been cut in the
- * middle of a script's writes; Redis 7.0 then leaves the torn half in the file, where the next
- * start would execute it together with what was appended since.  A rewritten file has none of it.
- */
-static void heal_append_only_file(struct matcher *m)
+static void on_persistence(enum redis_result result, const redisReply *reply, void *arg)
 {
     static const struct slice words[] = {{"BGREWRITEAOF", 12}};
+    struct matcher *m = arg;
     struct err err;
 
-    if (!redis_send(m->redis, words, 1, NULL, NULL, &err)) {
+    if (result == REDIS_GOT && reply->type == REDIS_REPLY_STRING &&
+        strstr(reply->str, "\naof_enabled:1\r") != NULL &&
+        strstr(reply->str, "\naof_last_rewrite_time_sec:-1\r") != NULL &&
+        !redis_send(m->redis, words, 1, NULL, NULL, &err)) {
         log_debug("redis.not_rewritten", LOG_ERR(&err));
     }
 }
 
-static void look_back(struct matcher *m, int partition, int64_t before)
+/*
+ * The append-only file that a server was started with may have been cut in the middle of a script's
+ * writes; Redis 7.0 then leaves the torn half in the file, where the next start would execute it
+ * together with what was appended since.  A rewritten file has none of it, and whether anybody
+ * had heard of that script is no matter: so whoever meets a server that has not rewritten its file
+ * since its start asks for it.
+ */
+static void heal_append_only_file(struct matcher *m)
+{
+    static const struct slice words[] = {{"INFO", 4}, {"persistence", 11}};
+    struct err err;
+
+    if (!redis_send(m->redis, words, 2, on_persistence, m, &err)) {
+        log_debug("redis.not_rewritten", LOG_ERR(&err));
+    }
+}
+
+static void look_back(const struct matcher *m, int partition, int64_t before)
 {
     struct part_view view;
 
@@ -48,7 +65,6 @@ static void look_back(struct matcher *m, int partition, int64_t before)
     if (view.wait == PART_WAIT_NONE && view.watermark < before) {
         log_warn("redis.went_back", LOG_INT("partition", partition), LOG_INT("from", before),
                  LOG_INT("to", view.watermark));
-        heal_append_only_file(m);
     }
 }
 
@@ -152,6 +168,7 @@ static void on_redis_up(void *arg)
 {
     struct matcher *m = arg;
 
+    heal_append_only_file(m);
     for (int i = 0; i < m->n; i++) {
         part_wake(m->parts[i]);
     }
