@@ -1,0 +1,332 @@
+"""The door's HTTP contract when something is amiss: limits, overload, servers away, clients that leave."""
+
+import itertools
+import json
+import os
+import secrets
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import confluent_kafka
+import requests
+from lib.door import door, problem, stopped
+from lib.kafka import next_record, reader
+from lib.system import order_id, token
+from lib.wait import wait_until
+
+
+def test_a_redis_that_went_back_does_not_deny_an_order(system):
+    """Failed over to a replica that lacks the newest records, while the record in MySQL lags too."""
+    item = system.open(stock=5)
+    keys = f"seckill:{{{system.partition_of(item)}}}:"
+    shopper = system.shopper()
+    with stopped(system, "guardian"):
+        order = shopper.reserve(item)
+        with stopped(system, "matcher"), system.redis() as store:
+            watermark = int(store.hget(keys + "log", "watermark"))
+            orders = store.hget(keys + "orders", shopper.user)
+            try:
+                store.hset(keys + "log", "watermark", watermark - 1)
+                problem(shopper.get(order, patient=False), 503, "recovering")  # reserved then; and now?
+                store.hdel(keys + "orders", shopper.user)
+                problem(shopper.get(order, patient=False), 503, "recovering")
+                problem(shopper.get(order, wait=1, patient=False), 503, "recovering")
+            finally:
+                store.hset(keys + "orders", shopper.user, orders)
+                store.hset(keys + "log", "watermark", watermark)
+            assert shopper.state(order) == "reserved"
+    system.await_ready()
+
+
+def test_who_waits_while_redis_recovers_does_not_hear_the_past(system):
+    """Outcomes are told again then: what the order was once is not what it is."""
+    item = system.open(stock=5)
+    partition = system.partition_of(item)
+    keys = f"seckill:{{{partition}}}:"
+    shopper = system.shopper()
+    with ThreadPoolExecutor() as pool, stopped(system, "guardian"):
+        order = shopper.reserve(item)
+        held = next(v for _, v in system.read("seckill.outcomes", partition) if order.encode() in v)
+        assert shopper.pay(order, f"pay-{secrets.token_hex(4)}").json()["payment"] == "paid"
+        with stopped(system, "matcher"), system.redis() as store:
+            watermark = int(store.hget(keys + "log", "watermark"))
+            orders = store.hget(keys + "orders", shopper.user)
+            try:
+                store.hset(keys + "log", "watermark", watermark - 2)
+                store.hdel(keys + "orders", shopper.user)
+                answer = pool.submit(shopper.get, order, wait=60, patient=False)
+                wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 60, "a waiter")
+                told = system.metric("seckill_producer_outcomes_total")
+                producer = confluent_kafka.Producer({"bootstrap.servers": system.env["KAFKA_BROKERS"]})
+                producer.produce("seckill.outcomes", held, None, partition)
+                assert producer.flush(60) == 0
+                wait_until(lambda: system.metric("seckill_producer_outcomes_total") > told, 60, "it is told again")
+                assert not answer.done(), answer.result().text
+            finally:
+                store.hset(keys + "orders", shopper.user, orders)
+                store.hset(keys + "log", "watermark", watermark)
+            shown = answer.result(timeout=20).json()  # long before its deadline: it is looked up again
+            assert shown["state"] == "paid", shown
+    system.await_ready()
+
+
+def refused(ask, least, most, admitted=202):
+    """The first answer that is another: after so many that were not, and one more per second that it took."""
+    begin, count = time.monotonic(), 0
+    while (answer := ask()).status_code == admitted:
+        count += 1
+        assert count <= most + (time.monotonic() - begin) + 1, count
+    assert count >= least
+    return answer
+
+
+def test_rates(system):
+    item = system.open(stock=100, limit=100)
+    settings = {"SECKILL_RATE_USER": 1, "SECKILL_BURST_USER": 2, "SECKILL_RATE_GLOBAL": 1, "SECKILL_BURST_GLOBAL": 6}
+    with door(system, "producer-rates", **settings) as limited:
+        greedy = limited.shopper()
+        problem(refused(lambda: greedy.order(item, wait=None), 2, 2), 429, "rate_user")
+        problem(refused(lambda: greedy.get(order_id(0)), 0, 2, 404), 429, "rate_user")
+        problem(refused(lambda: limited.shopper().order(item, wait=None), 1, 6), 503, "rate_global")
+        text = requests.get(limited.url + "/metrics", timeout=60).text
+        assert 'refused_total{reason="rate_user",kind="RATE_USER"} 2' in text
+
+
+def test_rates_per_item_and_address(system):
+    items = system.open(stock=100), system.open(stock=100)
+    settings = {
+        "SECKILL_RATE_ITEM": 1,
+        "SECKILL_BURST_ITEM": 2,
+        "SECKILL_RATE_IP": 1,
+        "SECKILL_BURST_IP": 5,
+        "SECKILL_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    with door(system, "producer-rates", **settings) as limited:
+
+        def order(item, address):
+            return limited.shopper().call(
+                "POST", "/v1/orders", None, {"X-Forwarded-For": address}, json={"item_id": item}
+            )
+
+        addresses = itertools.count(1)
+        problem(refused(lambda: order(items[0], f"192.0.2.{next(addresses)}"), 2, 2), 503, "rate_item")
+        assert order(items[1], "198.51.100.1").status_code == 202
+
+        def show():
+            return limited.shopper().call("GET", f"/v1/items/{items[1]}", None, {"X-Forwarded-For": "198.51.100.1"})
+
+        problem(refused(show, 0, 5, 200), 429, "rate_ip")
+        assert order(items[1], "203.0.113.9").status_code == 202
+
+
+def test_unknown_is_told_as_unknown(system):
+    item = system.open(stock=5, limit=5)
+    system.expected.append("kafka|publish|group|outcome|query")
+
+    def unknown(text):
+        return system.metric("seckill_producer_unknown_total", text)
+
+    with door(system, "producer-short", SECKILL_SEND_TIMEOUT="2s") as short:
+        keyed, unkeyed = short.shopper(), short.shopper()
+        wait_until(lambda: keyed.order(item, key="warm").status_code in (200, 201), 60, "it is connected")
+        before = unknown(requests.get(short.url + "/metrics", timeout=60).text)
+        with stopped(system, "kafka"), ThreadPoolExecutor(2) as pool:
+            one = pool.submit(keyed.order, item, 1, "k", None)
+            two = pool.submit(unkeyed.order, item, 1, None, None)
+            one, two = one.result(), two.result()
+            text = requests.get(short.url + "/metrics", timeout=60).text
+        # Frozen in mid-send: stored or not, nobody can say, and both are told so with their id.
+        first, second = problem(one, 504, "unknown"), problem(two, 504, "unknown")
+        assert "Idempotency-Key" in first["detail"]
+        assert "second" in second["detail"]
+
+        def retried():
+            answer = keyed.order(item, key="k")
+            return answer.status_code in (200, 201) and answer.json()["order_id"]
+
+        assert wait_until(retried, 60, "the retry with the same key") == first["order_id"]
+        held = wait_until(lambda: keyed.state(first["order_id"]) == "reserved", 60, "one order")
+        assert held
+        assert unknown(text) == before + 2
+        conserved(system, text)
+        conserved(system, requests.get(short.url + "/metrics", timeout=60).text)
+    system.await_ready()
+
+
+def conserved(system, text=None):
+    text = text or requests.get(system.url + "/metrics", timeout=60).text
+    counts = {
+        name: system.metric(f"seckill_producer_{name}", text)
+        for name in ("accepted_total", "delivered_total", "failed_total", "unknown_total", "inflight")
+    }
+    assert counts["accepted_total"] == sum(counts.values()) - counts["accepted_total"], counts
+    return counts
+
+
+def test_numbers_add_up_under_load(system):
+    item = system.open(stock=50)
+    with ThreadPoolExecutor(16) as pool:
+        orders = [pool.submit(system.shopper().order, item, 1, None, None) for _ in range(200)]
+        while not all(order.done() for order in orders):
+            conserved(system)
+        assert {order.result().status_code for order in orders} <= {202, 409}
+    counts = conserved(system)
+    assert counts["inflight"] == 0 and counts["delivered_total"] > 0
+
+
+def test_without_redis_not_ready(system):
+    item = system.open(stock=5)
+    system.expected.append("redis|script|reconnect|lookup")
+    system.stack.kill("redis")
+    try:
+        wait_until(
+            lambda: requests.get(system.url + "/readyz", timeout=60).status_code == 503, 60, "not ready without Redis"
+        )
+        answer = system.shopper().order(item, wait=None, patient=False)
+        assert answer.status_code == 503 and int(answer.headers["Retry-After"]) >= 1
+        assert requests.get(system.url + "/livez", timeout=60).status_code == 200
+        verbose = requests.get(system.url + "/readyz?verbose", timeout=60).text
+        assert "[-] redis" in verbose and "[+] serving" in verbose
+    finally:
+        system.stack.restart("redis")
+    system.await_ready()
+    wait_until(lambda: system.shopper().order(item).status_code == 201, 60, "orders again")
+
+
+def test_sigterm_drains(system):
+    item = system.open(stock=5)
+    shopper = None
+    with door(system, "producer-drain") as leaving:
+        shopper = leaving.shopper()
+        with stopped(system, "matcher"), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(shopper.order, item, 1, None, 30)
+            wait_until(
+                lambda: system.metric("seckill_producer_waiters", requests.get(leaving.url + "/metrics", timeout=60).text)
+                == 1,
+                60,
+                "a waiter",
+            )
+            system.stack.kill_daemon("producer-drain", signal.SIGTERM)
+            answer = waiting.result()
+        # The wait is cut short, and the order is told as what it is: accepted.
+        assert answer.status_code == 202
+        assert answer.headers["Connection"] == "close"
+    log = system.stack.log("producer-drain")
+    assert "program.leaving status=0" in log
+    again = system.shopper(shopper.user)
+    wait_until(lambda: again.state(answer.json()["order_id"]) == "reserved", 60, "the accepted order")
+
+
+def test_a_second_signal_denies_nothing(system):
+    """Cut short in mid-drain (SIGTERM twice), a door that has an order in the log does not say that it has not."""
+    item = system.open(stock=5)
+    with door(system, "producer-cut") as leaving:
+        shopper = leaving.shopper()
+        with stopped(system, "matcher"), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(shopper.order, item, 1, None, 30)
+            wait_until(
+                lambda: system.metric(
+                    "seckill_producer_delivered_total", requests.get(leaving.url + "/metrics", timeout=60).text
+                )
+                == 1,
+                60,
+                "an order in the log",
+            )
+            pid = int((system.stack.dir / "pid" / "producer-cut").read_text())
+            before = system.stack.log("producer-cut").count("program.draining")
+            os.kill(pid, signal.SIGTERM)
+            wait_until(
+                lambda: system.stack.log("producer-cut").count("program.draining") > before, 60, "the first is taken"
+            )
+            with suppress(ProcessLookupError):  # its drain need not take long
+                os.kill(pid, signal.SIGTERM)
+            answer = waiting.result()
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["state"] == "queued"
+    again = system.shopper(shopper.user)
+    wait_until(lambda: again.state(answer.json()["order_id"]) == "reserved", 60, "the accepted order")
+
+
+def test_a_client_that_leaves_at_once(system):
+    """Gone before Kafka has its order: then nobody must wait for the decision."""
+    item = system.open(stock=5)
+    body = json.dumps({"item_id": item}).encode()
+    host, _, port = system.url.rpartition("//")[2].partition(":")
+    with stopped(system, "matcher"):
+        for _ in range(20):
+            bearer = token(system.secret, system.shopper().user)
+            with socket.create_connection((host, int(port)), timeout=60) as connection:
+                connection.sendall(
+                    b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nContent-Type: application/json\r\n"
+                    b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (bearer.encode(), len(body), body)
+                )
+        wait_until(
+            lambda: system.metric("seckill_producer_waiters") + system.metric("seckill_producer_calls") == 0,
+            60,
+            "the end of all calls",
+        )
+
+
+def test_a_client_that_leaves_while_waiting(system):
+    item = system.open(stock=5)
+    bearer = token(system.secret, system.shopper().user)
+    body = json.dumps({"item_id": item}).encode()
+    host, _, port = system.url.rpartition("//")[2].partition(":")
+    with stopped(system, "matcher"):
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(
+                b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nContent-Type: application/json\r\n"
+                b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (bearer.encode(), len(body), body)
+            )
+            wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 60, "a waiter")
+        wait_until(lambda: system.metric("seckill_producer_waiters") == 0, 60, "its end")
+        wait_until(lambda: system.metric("seckill_producer_calls") == 0, 60, "the end of its call")
+    wait_until(lambda: system.counts(item) == (5, 4, 1, 0), 60, "the order, all the same")
+
+
+def test_who_leaves_before_the_order_is_placed_has_not_ordered(system):
+    """Without a key nobody could ever ask for it; with one the owner may come again."""
+    item = system.open(stock=5)
+    body = json.dumps({"item_id": item}).encode()
+    with door(system, "producer-left", SECKILL_REDIS_TIMEOUT="30s") as other:
+        host, _, port = other.url.rpartition("//")[2].partition(":")
+
+        def metric(name):
+            return system.metric(name, requests.get(other.url + "/metrics", timeout=60).text)
+
+        with stopped(system, "redis"):
+            for extra in (b"Prefer: wait=30", b"X: y", b"Idempotency-Key: k"):
+                bearer = token(system.secret, system.shopper().user).encode()
+                with socket.create_connection((host, int(port)), timeout=60) as connection:
+                    connection.sendall(
+                        b"POST /v1/orders HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Type: application/json\r\n"
+                        b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (extra, bearer, len(body), body)
+                    )
+            wait_until(lambda: metric("seckill_producer_gone_total") == 3, 60, "all have left")
+        wait_until(lambda: metric("seckill_producer_calls") == 0, 60, "the end of their calls")
+        assert metric("seckill_producer_delivered_total") == 1
+    wait_until(lambda: system.counts(item) == (5, 4, 1, 0), 60, "the one with a key")
+
+
+def test_a_trace_goes_along(system):
+    item = system.open(stock=5)
+    trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    shopper = system.shopper()
+    position = {}
+    for name, header in (("good", trace), ("bad", "00-xyz")):
+        answer = shopper.call("POST", "/v1/orders", None, {"traceparent": header}, json={"item_id": item})
+        assert answer.status_code == 202
+        position[name] = answer.json()["position"]
+    consumer = reader(system.env["KAFKA_BROKERS"])
+    headers = {}
+    for name, offset in position.items():
+        consumer.assign([confluent_kafka.TopicPartition("seckill.orders", system.partition_of(item), offset)])
+        message = next_record(consumer)
+        assert message.offset() == offset
+        headers[name] = message.headers()
+    consumer.close()
+    assert headers["good"] == [("traceparent", trace.encode())]
+    assert not headers["bad"]
