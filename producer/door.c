@@ -15,6 +15,7 @@
 
 #include "common/ids.h"
 #include "common/mutant.h"
+#include "common/random.h"
 #include "common/xmalloc.h"
 
 struct partition {
@@ -37,7 +38,7 @@ struct door {
     struct bucket *buckets;
     bool is_draining;
     bool is_kafka_up;
-    uint64_t random;
+    struct random random; /* jitter needs no better */
     struct partition *partitions;
 };
 
@@ -47,7 +48,7 @@ struct door *door_create(const struct door_settings *settings, const struct infl
 
     d->settings = *settings;
     d->inflight = inflight;
-    d->random = settings->seed;
+    d->random = (struct random){settings->seed};
     d->buckets = bucket_create(&settings->rates);
     d->gates = gates_create(settings->items_max, settings->fresh_ms);
     d->partitions = xcalloc((size_t)settings->partitions, sizeof(*d->partitions));
@@ -74,20 +75,10 @@ static struct partition *partition_of(const struct door *d, int partition)
     return &d->partitions[partition];
 }
 
-/* splitmix64: jitter needs no more */
-static uint64_t draw(struct door *d)
-{
-    uint64_t z = d->random += 0x9e3779b97f4a7c15U;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-}
-
 /* At least base seconds, and up to half as many more (at least one), so that they do not all return at once. */
 static int64_t jittered(struct door *d, int64_t base_s)
 {
-    return base_s + (int64_t)(draw(d) % (uint64_t)(base_s / 2 + 2));
+    return base_s + (int64_t)(random_u64(&d->random) % (uint64_t)(base_s / 2 + 2));
 }
 
 void door_refuse(struct door *d, enum refusal refusal, struct door_verdict *verdict)

@@ -13,7 +13,7 @@
 
 #include "common/command.h"
 #include "common/fold.h"
-#include "tests/differential/random.h"
+#include "common/random.h"
 
 /* What a run is about: it sets the sizes of the alphabets and the weights of the commands. */
 enum theme {

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from lib import kafka
+from lib import record
 from lib.record import Record
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
@@ -121,12 +122,7 @@ def at_the_end(w):
 def clean(w, *expected):
     """A guardian runs; everything agrees, and nobody complained of anything but what was expected."""
     at_the_end(w)
-    report = w.verify()
-    assert report["redis"] == report["mysql"] == report["log"]
-    for g in w.guardians:
-        if g.process.poll() is None:
-            assert g.stop() == 0, g.log.read_text()[-3000:]
-    assert w.complaints(*expected) == []
+    record.clean(w, *expected)
 
 
 # ---------------------------------------------------------------- by hand

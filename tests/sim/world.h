@@ -20,10 +20,10 @@
 #include "common/fold.h"
 #include "common/mutant.h"
 #include "common/outcome.h"
+#include "common/random.h"
 #include "guardian/follow.h"
 #include "guardian/ledger.h"
 #include "matcher/part.h"
-#include "tests/differential/random.h"
 #include "tests/sim/cover.h"
 #include "tests/sim/tables.h"
 

@@ -15,7 +15,7 @@
 /* Counts the arrivals in each of ten equal parts, and checks that they are in order. */
 static size_t plan(const struct arrivals *a, uint64_t seed, size_t parts[10])
 {
-    struct dice dice = {seed};
+    struct random dice = {seed};
     size_t n = 0;
     int64_t *times = arrivals_plan(a, &dice, &n);
     int64_t before = 0;
@@ -33,7 +33,7 @@ static size_t plan(const struct arrivals *a, uint64_t seed, size_t parts[10])
 static void test_steady(void **state)
 {
     const struct arrivals a = {ARRIVALS_STEADY, 10 * SECOND, 1000, 0, 0};
-    struct dice dice = {1};
+    struct random dice = {1};
     size_t parts[10], n = 0;
     int64_t *times = NULL;
 
@@ -53,7 +53,7 @@ static void test_poisson(void **state)
 {
     const struct arrivals a = {ARRIVALS_POISSON, 10 * SECOND, 1000, 0, 0};
     size_t parts[10], again[10];
-    struct dice dice = {1};
+    struct random dice = {1};
     size_t n = 0, close = 0;
     int64_t *times = arrivals_plan(&a, &dice, &n);
 
@@ -134,14 +134,14 @@ static void test_rates(void **state)
 static void test_wakes(void **state)
 {
     struct wakes w;
-    struct dice dice = {7};
+    struct random dice = {7};
     int64_t before = -1;
 
     (void)state;
     wakes_init(&w, 1000);
     assert_true(wakes_next_us(&w) == INT64_MAX);
     for (uint32_t i = 0; i < 1000; i++) {
-        wakes_add(&w, dice_below(&dice, 500), i);
+        wakes_add(&w, random_below(&dice, 500), i);
     }
     for (size_t i = 0; i < 1000; i++) {
         const int64_t next = wakes_next_us(&w);

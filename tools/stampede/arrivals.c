@@ -54,20 +54,20 @@ static int by_time(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int64_t *plan_crowd(const struct arrivals *a, struct dice *dice)
+static int64_t *plan_crowd(const struct arrivals *a, struct random *dice)
 {
     int64_t *times = xcalloc(a->shoppers, sizeof(*times));
 
     for (size_t i = 0; i < a->shoppers; i++) {
-        const bool early = dice_chance(dice, a->front);
+        const bool early = random_chance(dice, a->front);
 
-        times[i] = dice_below(dice, early ? a->duration_us / 5 + 1 : a->duration_us);
+        times[i] = random_below(dice, early ? a->duration_us / 5 + 1 : a->duration_us);
     }
     qsort(times, a->shoppers, sizeof(*times), by_time);
     return times;
 }
 
-int64_t *arrivals_plan(const struct arrivals *a, struct dice *dice, size_t *count)
+int64_t *arrivals_plan(const struct arrivals *a, struct random *dice, size_t *count)
 {
     const double whole = a->rate_per_s * (double)a->duration_us / 1e6;
     /* A Poisson process of rate 1 in the place of 0, 1, 2, ... makes any course a random one. */
@@ -82,7 +82,7 @@ int64_t *arrivals_plan(const struct arrivals *a, struct dice *dice, size_t *coun
     }
     times = xcalloc(capacity, sizeof(*times));
     for (*count = 0;; (*count)++) {
-        n = at_random ? n - log(dice_share(dice)) : (double)*count;
+        n = at_random ? n - log(random_share(dice)) : (double)*count;
         const int64_t at_us = (int64_t)(share_when(a->kind, n, whole) * (double)a->duration_us);
 
         if (at_us >= a->duration_us) {

@@ -12,7 +12,7 @@
 
 #include "common/attr.h"
 #include "common/err.h"
-#include "tools/stampede/dice.h"
+#include "common/random.h"
 
 enum arrivals_kind {
     ARRIVALS_CROWD,   /* a number of shoppers at random times, many of them early */
@@ -38,7 +38,7 @@ bool arrivals_rate(const char *text, double *rate_per_s, struct err *err) ATTR_M
  * The times in us from the start, in order, each below duration_us; *count of them.  The caller
  * frees them.
  */
-int64_t *arrivals_plan(const struct arrivals *arrivals, struct dice *dice,
+int64_t *arrivals_plan(const struct arrivals *arrivals, struct random *dice,
                        size_t *count) ATTR_MUSTCHECK;
 
 #endif /* STAMPEDE_ARRIVALS_H */

@@ -26,7 +26,7 @@ static int64_t go(struct shopper *s, enum shopper_step step, int64_t at_us)
 /* Within ms from now: people are not machines. */
 static int64_t soon(struct crowd *crowd, int64_t now_us, int64_t ms)
 {
-    return now_us + dice_below(&crowd->dice, ms * 1000 + 1);
+    return now_us + random_below(&crowd->dice, ms * 1000 + 1);
 }
 
 static void begin_order(struct crowd *crowd, struct shopper *s, int64_t planned_us)
@@ -39,15 +39,15 @@ static void begin_order(struct crowd *crowd, struct shopper *s, int64_t planned_
 void shopper_arrive(struct crowd *crowd, struct shopper *s, uint32_t number, int64_t planned_us)
 {
     const struct habits *h = &crowd->habits;
-    struct dice *dice = &crowd->dice;
-    const int64_t fate = dice_below(dice, h->pay + h->cancel + h->abandon);
+    struct random *dice = &crowd->dice;
+    const int64_t fate = random_below(dice, h->pay + h->cancel + h->abandon);
 
     *s = (struct shopper){.number = number};
-    s->waits = dice_chance(dice, h->wait);
-    s->keyed = dice_chance(dice, h->keyed);
-    s->presses_twice = dice_chance(dice, h->double_press) && s->keyed;
-    s->asks_again = dice_chance(dice, h->retry) && s->keyed;
-    s->returns = dice_chance(dice, h->come_back) ? (uint16_t)h->returns : 0;
+    s->waits = random_chance(dice, h->wait);
+    s->keyed = random_chance(dice, h->keyed);
+    s->presses_twice = random_chance(dice, h->double_press) && s->keyed;
+    s->asks_again = random_chance(dice, h->retry) && s->keyed;
+    s->returns = random_chance(dice, h->come_back) ? (uint16_t)h->returns : 0;
     s->then = "pca"[(fate >= h->pay) + (fate >= h->pay + h->cancel)];
     series_add(&crowd->series, SERIES_ARRIVED);
     begin_order(crowd, s, planned_us);
@@ -69,7 +69,7 @@ static int64_t turned_away(struct crowd *crowd, struct shopper *s, struct slice 
         return go_home(s);
     }
     s->returns--;
-    begin_order(crowd, s, now_us + 1500000 + dice_below(&crowd->dice, 3000000));
+    begin_order(crowd, s, now_us + 1500000 + random_below(&crowd->dice, 3000000));
     return s->since_us;
 }
 

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/random.h"
 #include "tools/stampede/answer.h"
-#include "tools/stampede/dice.h"
 #include "tools/stampede/series.h"
 #include "tools/stampede/told.h"
 
@@ -44,7 +44,7 @@ struct crowd {
     struct habits habits;
     struct told ledger;
     struct series series;
-    struct dice dice;
+    struct random dice;
 };
 
 struct shopper {
