@@ -130,7 +130,7 @@ def reconcile_killed(field):
 
 
 def clean_reconcile(field):
-    done = field.run("seckill-guardian", "reconcile", "--timeout=60s", check=False)
+    done = field.run("seckill-guardian", "reconcile", "--timeout=60s", check=False, timeout=480)
     assert done.returncode == 0, f"reconcile: {done.returncode}\n{done.stdout}{done.stderr}"
 
 
