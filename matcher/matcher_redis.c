@@ -26,6 +26,20 @@ struct call {
     int64_t sent_us;
 };
 
+/* Another matcher may have been first; and a rewrite that fails is asked for by the next connection. */
+static void on_rewrite(enum redis_result result, const redisReply *reply, void *arg ATTR_UNUSED)
+{
+    if (result != REDIS_GOT) {
+        log_debug("redis.not_rewritten",
+                  LOG_STR("error", reply != NULL ? reply->str : "no answer"));
+    }
+}
+
+static bool says(const redisReply *reply, const char *line)
+{
+    return strstr(reply->str, line) != NULL;
+}
+
 static void on_persistence(enum redis_result result, const redisReply *reply, void *arg)
 {
     static const struct slice words[] = {{"BGREWRITEAOF", 12}};
@@ -33,9 +47,10 @@ static void on_persistence(enum redis_result result, const redisReply *reply, vo
     struct err err;
 
     if (result == REDIS_GOT && reply->type == REDIS_REPLY_STRING &&
-        strstr(reply->str, "\naof_enabled:1\r") != NULL &&
-        strstr(reply->str, "\naof_last_rewrite_time_sec:-1\r") != NULL &&
-        !redis_send(m->redis, words, 1, NULL, NULL, &err)) {
+        says(reply, "\naof_enabled:1\r") &&
+        (says(reply, "\naof_last_rewrite_time_sec:-1\r") ||
+         says(reply, "\naof_last_bgrewrite_status:err\r")) &&
+        !redis_send(m->redis, words, 1, on_rewrite, NULL, &err)) {
         log_debug("redis.not_rewritten", LOG_ERR(&err));
     }
 }
@@ -157,8 +172,9 @@ void matcher_call_script(struct matcher *m, int partition, const struct part_act
     c->number = action->call;
     c->is_read = action->type == PART_READ;
     c->sent_us = clock_mono_us();
-    PROBE(script_sent, partition, c->number, action->n_commands);
-    if (!redis_eval(m->redis, &call, on_answer, c, &err)) {
+    if (redis_eval(m->redis, &call, on_answer, c, &err)) { /* which never answers at once */
+        PROBE(script_sent, partition, action->call, action->n_commands);
+    } else {
         part_unanswered(m->parts[partition], action->call, true, matcher_now());
         free(c);
     }

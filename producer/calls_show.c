@@ -84,7 +84,7 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
     call->stage = STAGE_READING;
 }
 
-/* Redis did not know the order, so it has forgotten it, closed; or Redis or MySQL lags behind. */
+/* Redis does not know the order: it forgot it, or went back.  MySQL may know an older state. */
 static bool is_last_word(const struct call *call, enum order_state state)
 {
     return order_state_is_final(state) || (state == ORDER_EXPIRED && !call->is_behind);
@@ -99,7 +99,8 @@ void show_on_record(struct calls *c, struct call *call, enum record_result resul
     if (is_found && (is_last_word(call, entry.state) || MUTANT(OUTDATED_TOLD))) {
         reply_entry(c, call, 200, &entry);
     } else if (is_found || call->offset >= 0) {
-        wait_or_tell(c, call, "unknown", -1); /* decided; its record is on the way */
+        /* Decided; its record is on the way. */
+        wait_or_tell(c, call, is_found && call->is_behind ? NULL : "unknown", -1);
     } else if (result == RECORD_ABSENT) {
         wait_or_tell(c, call, NULL, -1);
     } else {

@@ -95,6 +95,7 @@ int64_t publish_linger_ms(const struct publish_settings *settings, int64_t rate)
 
 static void report(struct publish *p, const struct publish_report *r)
 {
+    PROBE(command_settled, r->ticket, r->partition, r->offset, (int)r->fate);
     p->settings.report(r, p->settings.arg);
 }
 
@@ -107,7 +108,6 @@ static void on_report(const struct kafka_report *r, void *arg)
     };
     struct publish *p = arg;
 
-    PROBE(command_settled, r->ticket, r->partition, r->offset, (int)r->delivery);
     if (r->delivery == KAFKA_DELIVERED) {
         failpoint_kill("report.before");
         backoff_reset(&p->recreate);

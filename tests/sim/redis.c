@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/doors.h"
 #include "tests/sim/log.h"
 
 enum {
@@ -339,6 +340,7 @@ void redis_rebuild_begin(struct world *w, struct shard *s, int token)
 {
     remember(s);
     s->redis = (struct redis){.token = token};
+    doors_note_redis(w);
     tell(w, "redis %d: a rebuild begins (%d)", s->number, token);
     seen(COVER_REBUILD_BEGIN);
 }

@@ -164,6 +164,9 @@ static void check_state(struct http_request *v, const char *order_id, const char
     if (v->is_stranger) {
         BROKEN(v, "3", "of %s, which is not his", order_id);
     }
+    if (told == ORDER_NONE) {
+        BROKEN(v, "3", "`%s` of %s, which is no state", state, order_id);
+    }
     if (shard_of(v)->cut >= 0) {
         return; /* it may have been so before */
     }
