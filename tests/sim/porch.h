@@ -112,7 +112,7 @@ struct wish {
     int64_t qty;
     int key; /* 0: none */
     bool is_pressed, is_final;
-    bool is_probe;                    /* nothing stands in its way */
+    bool is_probe;                    /* nothing stands in its way while all heals */
     unsigned qtys;                    /* that were asked for, a bit each */
     char order_id[IDS_ORDER_LEN + 1]; /* empty: not told */
     int64_t position;                 /* of its record, as told; -1 */
@@ -134,6 +134,7 @@ struct http_request {
     int64_t floor;   /* the oldest position that Redis has stood at since */
     int64_t highest; /* that the door had read when it came */
     bool is_sound;   /* what the door believed of items then */
+    bool is_probe;   /* he is sold what is there, whoever else comes */
     http_leave_fn *leave;
     void *leave_arg;
 };

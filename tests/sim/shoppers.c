@@ -45,6 +45,7 @@ static struct http_request *new_visit(struct porch *p, struct wish *wish, enum c
                 .floor = s->redis.at == NULL ? -1 : s->redis.at->offset,
                 .highest = p->stream.is_assigned ? reel->heard : -1,
                 .is_sound = porch_is_sound(p, wish->shard),
+                .is_probe = wish->is_probe && w->is_healing,
             };
             crowd->pending++;
             doors_note_redis(w);

@@ -354,7 +354,7 @@ static void check_gate(struct http_request *v, const char *reason)
             BROKEN(v, "9", "`%s` by a gate that has read that units are there", reason);
         }
     }
-    if (v->wish->is_probe && v->world->is_healing && strcmp(reason, "sold_out") == 0) {
+    if (v->is_probe && strcmp(reason, "sold_out") == 0) {
         BROKEN(v, "9", "`%s` when units are there and nothing is amiss", reason);
     }
     v->wish->is_final = true;
