@@ -2,32 +2,40 @@
 
     make bench [ONLY="name name"] [RUNS=5] [SIZE=1]
 
-The table goes to stdout, build/bench/report.json has the same for scripts.  value and reference_value are
-medians, ratio is the median of the runs' own ratios and spread their least and greatest.
+The table goes to stdout at the end, build/bench/report.json has the same for scripts; with ONLY it keeps what
+it had of the others.  value and reference_value are medians, ratio is the median of the runs' own ratios and
+spread their least and greatest.  Exit status 1 if a bench failed.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import statistics
+import subprocess
 import sys
+import time
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 
 from bench import marks
-from lib.stack import BUILD, Stack
+from lib.stack import BUILD, ROOT, Stack
+
+REPORT = BUILD / "bench" / "report.json"
 
 
 class Given:
     """What a bench may use; servers are started when the first one asks for them."""
 
-    def __init__(self, ends, size):
+    def __init__(self, ends, size, stack=None):
         self.ends = ends
         self.size = size  # 1: what the documents say; less for a quick look
+        (BUILD / "bench").mkdir(parents=True, exist_ok=True)
         self.dir = Path(mkdtemp(prefix="run-", dir=BUILD / "bench"))
-        self._stack = None
+        self._stack = stack
         self.told = []
 
     @property
@@ -45,27 +53,45 @@ class Given:
             self.told.append(text)
 
 
+def version(*command):
+    """The first number with a dot that a program says of itself."""
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    except OSError:
+        return "none"
+    found = re.search(r"\d+\.\d+[\w.]*", said)
+    return found[0] if found else "unknown"
+
+
 def machine():
     cpu = [l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
     return {
         "cpu": cpu[0] if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0)), "memory_mib": memory,
-        "kernel": platform.release(), "load": os.getloadavg()[0],
+        "kernel": platform.release(), "redis": version("redis-server", "--version"),
+        "mariadb": version("/usr/sbin/mariadbd", "--version"), "java": version("java", "--version"),
+        "kafka": re.search(r"<kafka.version>(.*)<", (ROOT / "tools" / "kafka" / "pom.xml").read_text())[1],
+        "librdkafka": version("pkg-config", "--modversion", "rdkafka"), "load": round(os.getloadavg()[0], 2),
     }
 
 
+def progress(text, end="\r"):
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
+
+
 def run(bench, given, runs):
-    pairs = []
+    given.told, pairs = [], []
+    print(f"{bench.name}: {bench.what}", file=sys.stderr)
     for i in range(runs):
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{bench.name}: {i + 1} of {runs}", end="\r", file=sys.stderr)
+        progress(f"{bench.name}: {i + 1} of {runs}")
         pairs.append(bench.measure(given))
     ratios = [ours / reference for ours, reference in pairs]
     return {
         "name": bench.name, "value": statistics.median(p[0] for p in pairs), "unit": bench.unit,
         "reference": bench.reference, "reference_value": statistics.median(p[1] for p in pairs),
         "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)], "runs": runs,
-        "better": "less" if bench.is_cost else "more",
+        "better": "less" if bench.is_cost else "more", "size": given.size, "at": int(time.time()), "told": given.told,
     }
 
 
@@ -73,10 +99,59 @@ def number(n):
     return f"{n:,.0f}" if n >= 100 else f"{n:.3g}"
 
 
-def show(r):
+def row(r):
     low, high = r["spread"]
-    print(f"| `{r['name']}` | {number(r['value'])} {r['unit']} | {number(r['reference_value'])} | "
-          f"{r['ratio']:.2f} ({low:.2f}-{high:.2f}) | {r['reference']} |", flush=True)
+    return (f"| `{r['name']}` | {number(r['value'])} {r['unit']} | {number(r['reference_value'])} | "
+            f"{r['ratio']:.2f} ({low:.2f}-{high:.2f}) | {r['reference']} |")
+
+
+def show(report, names):
+    """The table, ready for the README."""
+    found = [r for r in report["benchmarks"] if r["name"] in names]
+    if not found:
+        return
+    print(", ".join(f"{k} {v}" for k, v in report["machine"].items()))
+    print("\n| bench | value | reference | ratio (spread) | the reference is |\n|---|---|---|---|---|")
+    print("\n".join(map(row, found)) + "\n")
+    for r in found:
+        for text in r["told"]:
+            print(f"{r['name']}: {text}")
+
+
+def kept(here):
+    """What an earlier run on this machine found."""
+    if not REPORT.exists():
+        return []
+    report = json.loads(REPORT.read_text())
+    same = all(report["machine"].get(k) == v for k, v in here.items() if k != "load")
+    return report["benchmarks"] if same else []
+
+
+def save(report, found, order):
+    rows = {r["name"]: r for r in report["benchmarks"]} | {found["name"]: found}
+    report["benchmarks"] = [rows[name] for name in order if name in rows]
+    REPORT.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def run_all(known, wanted, options):
+    """The names of those that failed."""
+    report, failed = {"machine": machine(), "benchmarks": []}, []
+    if options.only:
+        report["benchmarks"] = kept(report["machine"])
+    with ExitStack() as ends:
+        given = Given(ends, options.size)
+        ends.callback(show, report, wanted)
+        for name in wanted:
+            try:
+                found = run(known[name], given, options.runs or known[name].runs)
+            except Exception:  # pylint: disable=broad-exception-caught
+                traceback.print_exc()
+                failed.append(name)
+                report["benchmarks"] = [r for r in report["benchmarks"] if r["name"] != name]
+                continue
+            save(report, found, known)
+            progress(row(found), end="\n")
+    return failed
 
 
 def main():
@@ -92,21 +167,10 @@ def main():
         sys.exit(f"no such bench: {' '.join(unknown)}; there are {' '.join(known)}")
     if options.list:
         for b in known.values():
-            print(f"{b.name:20} {b.unit}, beside: {b.reference}")
+            print(f"{b.name:20} {b.what}; {b.unit}, beside: {b.reference}")
         return
-    (BUILD / "bench").mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(), "benchmarks": []}
-    print(", ".join(f"{k} {v}" for k, v in report["machine"].items()))
-    print("\n| bench | value | reference | ratio (spread) | the reference is |\n|---|---|---|---|---|")
-    with ExitStack() as ends:
-        given = Given(ends, options.size)
-        for name in wanted:
-            found = run(known[name], given, options.runs or known[name].runs)
-            report["benchmarks"].append(found)
-            show(found)
-            (BUILD / "bench" / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    for text in given.told:
-        print(text)
+    if failed := run_all(known, wanted, options):
+        sys.exit(f"failed: {' '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
     @bench("script-reserve", "orders/s", "one script per order, pipelined by 100")
     def reserve(given):
+        "What it does: its first line is told before it begins."
         return ours, reference
 
 Both numbers are of the same minute on the same machine; only their ratio means something elsewhere.
-given.tell(text) adds a line to what is shown.
+given.tell(text) adds a line to what is shown.  A bench whose answers are not what they should be fails.
 """
 
 import importlib
@@ -25,10 +26,15 @@ class Bench:
     runs: int
     is_cost: bool  # less is better
 
+    @property
+    def what(self):
+        return self.measure.__doc__.strip().splitlines()[0].rstrip(".")
+
 
 def bench(name, unit, reference, runs=5, is_cost=False):
     def note(measure):
         assert name not in BENCHES, f"two benches {name}"
+        assert measure.__doc__, f"{name} does not say what it does"
         BENCHES[name] = Bench(name, unit, reference, measure, runs, is_cost)
         return measure
 

@@ -15,11 +15,13 @@ def counted():
 
 @bench("jwt-verify", "ns", "the same without memory: one HMAC each time", is_cost=True)
 def jwt_verify(_):
+    """A bearer token that was seen before is verified 300,000 times."""
     ns = counted()
     return ns["verify, remembered"], ns["verify, never remembered"]
 
 
 @bench("http-parse", "ns", "verifying its token once", is_cost=True)
 def http_parse(_):
+    """An order's HTTP request is parsed 300,000 times."""
     ns = counted()
     return ns["parse an order"], ns["verify a token"]

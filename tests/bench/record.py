@@ -158,7 +158,7 @@ def insert_bare(f):
 
 @bench("guardian-durable", "rows/s", "a loop of INSERTs of 500 order rows each", runs=3)
 def durable(given):
-    """From the topic of outcomes, with ledger, payments and position in the same transactions."""
+    """A guardian with an empty database records the topic of outcomes, with ledger, payments and position."""
     f = filled(given)
     rows = record_anew(f)
     return rows, insert_bare(f)

@@ -130,26 +130,28 @@ class Pair:
 
 @bench("script-reserve", "orders/s", REFERENCE)
 def reserve(given):
+    """apply.lua takes new users' orders of one item, 500 in each call."""
     with Pair(given, stock=10**8) as pair:
         return pair.ours(), pair.theirs()
 
 
 @bench("script-soldout", "orders/s", REFERENCE)
 def soldout(given):
-    """Without a key: nothing need be remembered of a refusal."""
+    """The same with nothing left and without a key: nothing need be remembered of a refusal."""
     with Pair(given, stock=0, keyed="0") as pair:
         return pair.ours(), pair.theirs()
 
 
 @bench("script-soldout-keyed", "orders/s", REFERENCE)
 def soldout_keyed(given):
+    """The same with nothing left and a key: each refusal is remembered."""
     with Pair(given, stock=0) as pair:
         return pair.ours(), pair.theirs()
 
 
 @bench("memory-hold", "bytes", "one script per order: a buyer and when it falls due", runs=3, is_cost=True)
 def memory_hold(given):
-    """Of Redis, for each open hold; the outbox is in it, trimmed as it is in life."""
+    """Redis's memory for each open hold; the outbox is in it, trimmed as it is in life."""
     with Pair(given, stock=10**8) as pair:
         empty = pair.used_bytes()
         pair.ours()
