@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 BENCHES = {}
-MODULES = ("script", "pure", "record")
+MODULES = ("chain", "script", "pure", "record")
 
 
 @dataclass

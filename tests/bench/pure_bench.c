@@ -1,13 +1,17 @@
 /*
  * What the pure parts of a request cost: parsing, the token with and without the cache, the rate
- * limits.  Nanoseconds of CPU each, on this machine.
+ * limits, and its records beside the same done with the JSON library alone.  Nanoseconds of CPU
+ * each, on this machine.
  */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/command.h"
 #include "common/jwt.h"
+#include "common/outcome.h"
 #include "producer/bucket.h"
 #include "producer/http_parse.h"
 
@@ -92,6 +96,114 @@ static void bench_buckets(void)
     bucket_destroy(b);
 }
 
+#define ORDER_ID "0190163d-8694-7003-b966-02a1b9e15d3c"
+#define LOG_ID   "0123456789abcdef0123456789abcdef"
+static const char order_text[] = "{\"type\":\"order\",\"order_id\":\"" ORDER_ID
+                                 "\",\"item_id\":\"phone@3\",\"user_id\":\"shopper-4711\","
+                                 "\"qty\":1,\"not_after\":1712345978901}";
+
+static json_t *order_tree(void)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:I}", "type", "order", "order_id", ORDER_ID, "item_id",
+                     "phone@3", "user_id", "shopper-4711", "qty", 1, "not_after",
+                     (json_int_t)1712345978901);
+}
+
+static json_t *outcome_tree(void)
+{
+    return json_pack("{s:i,s:i,s:i,s:s,s:s,s:s,s:i,s:I,s:[{s:i,s:s,s:s,s:s,s:s,s:i,s:I,s:i}]}",
+                     "partition", 3, "offset", 17, "prev", 16, "genesis", LOG_ID, "hash",
+                     "00000000000000fe", "chain", "00000000000000ff", "rules", 1, "log_time",
+                     (json_int_t)1712345678901, "events", "index", 0, "type", "reserved",
+                     "order_id", ORDER_ID, "item_id", "phone@3", "user_id", "shopper-4711", "qty",
+                     1, "due", (json_int_t)1712345978901, "available", 998);
+}
+
+/* The library's are the very same bytes. */
+static void bench_encode(void)
+{
+    static char text[COMMAND_VALUE_MAX];
+    static const struct outcome_head head = {3, 17, 16, LOG_ID, 254, 255, 1, 1712345678901};
+    struct command cmd;
+    struct buf out;
+
+    command_parse(&cmd, slice_str(order_text), 1, 3, 4);
+    require(cmd.type == COMMAND_ORDER);
+    int64_t from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        require(command_format(&cmd, text, sizeof(text)) > 0);
+    }
+    tell("encode an order", from_us, ROUNDS);
+    require(strcmp(text, order_text) == 0);
+
+    buf_init(&out, sizeof(text));
+    from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        buf_clear(&out);
+        require(outcome_format(&out, &head, &cmd, SLICE_LIT("998 1712345978901"), NULL));
+    }
+    tell("encode an outcome", from_us, ROUNDS);
+    json_t *tree = outcome_tree();
+    size_t len = json_dumpb(tree, text, sizeof(text), JSON_COMPACT);
+    require(slice_eq(buf_slice(&out), (struct slice){text, len}));
+    json_decref(tree);
+    buf_fini(&out);
+}
+
+static size_t bench_dump(const char *what, json_t *tree(void), char *text, size_t size)
+{
+    size_t len = 0;
+    int64_t from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        json_t *made = tree();
+        len = json_dumpb(made, text, size, JSON_COMPACT);
+        require(len > 0 && len < size);
+        json_decref(made);
+    }
+    tell(what, from_us, ROUNDS);
+    return len;
+}
+
+static void bench_load(const char *what, struct slice text)
+{
+    int64_t from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        json_t *made = json_loadb(text.ptr, text.len, 0, NULL);
+        require(made != NULL);
+        json_decref(made);
+    }
+    tell(what, from_us, ROUNDS);
+}
+
+static void bench_records(void)
+{
+    static char text[COMMAND_VALUE_MAX];
+    struct command cmd;
+    struct outcome outcome = {0};
+
+    bench_encode();
+    struct slice order = {text,
+                          bench_dump("library encodes an order", order_tree, text, sizeof(text))};
+    require(slice_eq(order, slice_str(order_text)));
+    bench_load("library decodes an order", order);
+    int64_t from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        command_parse(&cmd, order, 1, 3, 4);
+        require(cmd.type == COMMAND_ORDER);
+    }
+    tell("decode an order", from_us, ROUNDS);
+
+    struct slice told = {
+        text, bench_dump("library encodes an outcome", outcome_tree, text, sizeof(text))};
+    bench_load("library decodes an outcome", told);
+    from_us = cpu_us();
+    for (size_t i = 0; i < ROUNDS; i++) {
+        require(outcome_parse(&outcome, told, NULL) && outcome.n_events == 1);
+    }
+    tell("decode an outcome", from_us, ROUNDS);
+    outcome_fini(&outcome);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < USERS; i++) {
@@ -104,5 +216,6 @@ int main(void)
     bench_verify("verify, remembered", 4096, USERS);
     bench_verify("verify, never remembered", 1, USERS);
     bench_buckets();
+    bench_records();
     return 0;
 }

@@ -1,0 +1,109 @@
+"""The whole chain on this machine: stampede, door, Kafka, matcher, Redis, guardian and MySQL beside each other.
+
+Each shopper presses once, with a key, and holds the line until the order is decided.  What is counted are
+reservations that each shopper was told of and that log, Redis and MySQL then agree upon.
+"""
+
+import functools
+
+from bench.marks import bench
+from bench.system import Chain, fill
+
+CROWD = 60000
+CONNECTIONS = 1000  # as many requests are under way when more want to
+SECONDS = 8
+WARM_UP = ["--arrivals=steady", "--rate=3000", "--duration=3s"]
+
+
+def warm_chain(given, **settings):
+    """Started, and no longer slow because nothing was compiled, cached or connected yet."""
+    chain = Chain(given, **settings)
+    try:
+        chain.start().storm(*WARM_UP)
+    except BaseException:
+        chain.close()
+        raise
+    return chain
+
+
+def rate_of(told):
+    """Decisions per second while it is busy: from the first tenth of them to the last."""
+    counts, step_s = told["series"]["decided"], told["series"]["step_s"]
+    total, seen, times = sum(counts), 0, []
+    for i, n in enumerate(counts):
+        for share in (0.1, 0.9):
+            if seen < share * total <= seen + n:
+                times.append((i + (share * total - seen) / n) * step_s)
+        seen += n
+    return 0.8 * total / (times[1] - times[0])
+
+
+def saturate(chain, orders, items=None):
+    """All come within a second, and wait in front of the door until a connection is free."""
+    crowd = ["--arrivals=crowd", "--spread-ms=1000", "--front=20", f"--shoppers={orders}", f"--connections={CONNECTIONS}"]
+    return chain.storm(*crowd, items=items)
+
+
+def cpu_of(told):
+    parts = sorted(told["cpu_s"].items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {seconds * 1e6 / told['shoppers']:.1f}" for name, seconds in parts)
+
+
+def decide(given):
+    """Orders per second, in a chain of its own."""
+    with warm_chain(given) as chain:
+        told = saturate(chain, given.many(CROWD))
+        given.tell(f"us of CPU per order: {cpu_of(told)}; the record was at most {told['behind']} orders behind")
+        bare = fill(chain.brokers, chain.dead, chain.partitions, given.many(5 * CROWD))
+        return rate_of(told), bare.records / bare.seconds
+
+
+@bench("chain-decided", "orders/s", "the same orders appended to Kafka, and nothing else", runs=3)
+def chain_decided(given):
+    """A crowd comes all at once, each waits for the decision: the whole chain at its limit, load generator and all."""
+    return decide(given)
+
+
+@functools.cache
+def capacity(given):
+    """What chain-decided finds, once for those who need it."""
+    return decide(given)[0]
+
+
+def at(chain, given, share):
+    """A crowd that comes at random moments, independent of each other, at a share of the capacity."""
+    rate = int(share * capacity(given))
+    seconds = given.many(SECONDS)
+    return chain.storm("--arrivals=poisson", f"--rate={rate}", f"--duration={seconds}s", "--connections=4000")
+
+
+@bench("chain-p99", "ms", "p99 of Kafka's acknowledgement at the same rate, and nothing else", runs=3, is_cost=True)
+def chain_p99(given):
+    """From press to decision at 70 % of the chain's limit, 99 of 100 of them."""
+    rate = capacity(given)
+    with warm_chain(given) as chain:
+        told = at(chain, given, 0.7)
+        bare = fill(chain.brokers, chain.dead, chain.partitions, int(0.7 * rate * 2), rate=int(0.7 * rate))
+    ms = told["latency_ms"]
+    given.tell(f"at {0.7 * rate:,.0f} orders/s: p50 {ms['decided']['p50']:.1f} ms, p99.9 {ms['decided']['p99.9']:.1f} ms; "
+               f"sent late by stampede itself: p99 {ms['late']['p99']:.1f} ms")
+    return ms["decided"]["p99"], bare.p99_us / 1000
+
+
+@bench("latency-load", "ms", "the same at 10 %", runs=2, is_cost=True)
+def latency_load(given):
+    """From press to decision at 10, 50 and 90 % of the chain's limit; p99 at 90 %."""
+    with warm_chain(given) as chain:
+        told = [at(chain, given, share)["latency_ms"]["decided"] for share in (0.1, 0.5, 0.9)]
+    shown = [f"{load} %: {ms['p50']:.1f}, {ms['p99']:.1f}, {ms['p99.9']:.1f}" for load, ms in zip((10, 50, 90), told)]
+    given.tell(f"p50, p99, p99.9 in ms at {'; '.join(shown)}")
+    return told[2]["p99"], told[0]["p99"]
+
+
+@bench("hot-item", "orders/s", "the same crowd, 64 items over four partitions", runs=2)
+def hot_item(given):
+    """The same crowd as in chain-decided, all for one item, so in one partition."""
+    with warm_chain(given) as chain:
+        hot = saturate(chain, given.many(CROWD), items=1)
+        many = saturate(chain, given.many(CROWD), items=64)
+        return rate_of(hot), rate_of(many)
