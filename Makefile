@@ -81,7 +81,7 @@ $(BENCHES): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 
 .PHONY: bench
 bench: all $(BENCHES) ## each stage beside its ceiling in the same run (ONLY="script-reserve" RUNS=5 SIZE=0.1)
-	@tools/deps.sh servers tests
+	@tools/deps.sh servers tests bench
 	@PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m bench --only="$(ONLY)" \
 	    --runs=$(or $(RUNS),0) --size=$(or $(SIZE),1)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh [--list] GROUP...: installs the Debian packages that are missing, and says what for.
 #
-# Groups: build, unit, servers, tests, lint, fuzz.  Nothing missing: returns at once, needs neither root
+# Groups: build, unit, servers, tests, bench, lint, fuzz.  Nothing missing: returns at once, needs neither root
 # nor a network.  Programs only: no system service is started, and none is enabled for the next
 # boot.  DEPS=0 skips everything (for a build under a package manager).
 set -euo pipefail
@@ -61,6 +61,12 @@ binutils                 readelf                          lists them
 strace                   strace                           makes a server's disk slow (make chaos ROW=H3)
 LIST
         ;;
+    bench)
+        cat <<'LIST'
+wrk                      wrk                              as many requests as a door takes
+nginx-light              /usr/sbin/nginx                  a door that does nothing, to compare with
+LIST
+        ;;
     fuzz)
         cat <<'LIST'
 clang                    clang                            builds the fuzz targets
@@ -75,7 +81,7 @@ shellcheck               shellcheck                       the scripts
 LIST
         ;;
     *)
-        echo "deps.sh: no group \"$1\"; there are: build unit servers tests lint fuzz" >&2
+        echo "deps.sh: no group \"$1\"; there are: build unit servers tests bench lint fuzz" >&2
         exit 2
         ;;
     esac
@@ -126,7 +132,7 @@ apt_get() {
 }
 
 install_all() { # PACKAGE...
-    local log status=0
+    local log service status=0
     log=$(mktemp)
     # Two at once would undo each other's policy file; the script itself serves as the lock.
     exec 9<"$0"
@@ -136,9 +142,11 @@ install_all() { # PACKAGE...
     # A stale list is only a reason to go on: what it lacks fails by name in the next step.
     apt_get update >"$log" 2>&1 || tail -n 5 "$log" >&2
     apt_get install --no-install-recommends "$@" >"$log" 2>&1 || status=$?
-    if ((status == 0)) && [[ " $* " == *" redis-server "* ]]; then
-        disable_at_boot redis-server
-    fi
+    for service in redis-server nginx; do
+        if ((status == 0)) && [[ " $* " == *" $service"[\ -]* ]]; then
+            disable_at_boot "$service"
+        fi
+    done
     allow_services
     trap - EXIT
     if ((status != 0)); then
