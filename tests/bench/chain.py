@@ -107,3 +107,15 @@ def hot_item(given):
         hot = saturate(chain, given.many(CROWD), items=1)
         many = saturate(chain, given.many(CROWD), items=64)
         return rate_of(hot), rate_of(many)
+
+
+@bench("partitions", "orders/s", "one partition", runs=2)
+def partitions(given):
+    """The same crowd as in chain-decided, over 16 partitions; over one and four as well."""
+    rates = {}
+    for n in (1, 4, 16):
+        with warm_chain(given, partitions=n) as chain:
+            told = saturate(chain, given.many(CROWD))
+            rates[n] = rate_of(told)
+            given.tell(f"{n}: {rates[n]:,.0f} orders/s; us of CPU per order: {cpu_of(told)}")
+    return rates[16], rates[1]

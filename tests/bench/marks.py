@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 BENCHES = {}
-MODULES = ("chain", "script", "pure", "record", "door")
+MODULES = ("chain", "door", "matcher", "script", "pure", "record")
 
 
 @dataclass

@@ -9,7 +9,7 @@ import time
 from confluent_kafka import Consumer, TopicPartition
 
 from bench.marks import bench
-from lib.record import Record
+from bench.system import Chain
 from lib.wait import wait_until
 
 ORDERS = 100000
@@ -26,23 +26,11 @@ class Filled:
     """A log of orders, nobody there yet who reads it."""
 
     def __init__(self, given):
-        self.given = given
         self.orders = given.many(ORDERS)
-        self.world = Record(given.stack, given.dir, partitions=1)
-        self.world.migrate().genesis()
-        self.end = self.fill()
-
-    def fill(self):
-        w = self.world
-        w.put(0, w.open("lamp@0", self.orders, 1, 86400000))
-        for i in range(self.orders):
-            o = w.order(0, "lamp@0", f"user{i}")
-            pay = {"type": "pay", "order_id": o["order_id"], "payment_id": f"pay{i}", "user_id": f"user{i}"}
-            w.put(0, o, *([pay] if i % 2 == 0 else []), wait=False)
-            if i % 10000 == 0:
-                w.producer.flush(60)
-        assert w.producer.flush(120) == 0
-        return w.log_end(0) - 1
+        self.world = Chain(given, partitions=1)
+        self.world.sell(1)
+        self.world.fill(self.orders, 1, paid=2)
+        self.end = self.world.log_end(0) - 1
 
     def is_applied(self):
         return self.world.position(0) >= self.end
