@@ -9,13 +9,13 @@
 #include "common/ids.h"
 
 #define XXH_INLINE_ALL
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/entropy.h"
 #include "common/hex.h"
 #include "common/mutant.h"
+#include "common/sha256.h"
 
 enum {
     UUID_BYTES = 16,
@@ -214,7 +214,7 @@ bool ids_order_unkeyed(char out[IDS_ORDER_LEN + 1], int partition, int64_t wall_
 {
     unsigned char uuid[UUID_BYTES];
 
-    if (RAND_bytes(uuid, sizeof(uuid)) != 1) {
+    if (!entropy_take(uuid, sizeof(uuid))) {
         out[0] = '\0';
         return false;
     }
@@ -225,26 +225,19 @@ bool ids_order_unkeyed(char out[IDS_ORDER_LEN + 1], int partition, int64_t wall_
     return true;
 }
 
-bool ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice user_id,
+void ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice user_id,
                      struct slice item_id, struct slice key)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    const bool ok =
-        ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-        EVP_DigestUpdate(ctx, user_id.ptr, MUTANT(USER_NOT_IN_ID) ? 0 : user_id.len) == 1 &&
-        EVP_DigestUpdate(ctx, "", 1) == 1 && EVP_DigestUpdate(ctx, item_id.ptr, item_id.len) == 1 &&
-        EVP_DigestUpdate(ctx, "", 1) == 1 &&
-        EVP_DigestUpdate(ctx, key.ptr, MUTANT(KEY_NOT_IN_ID) ? 0 : key.len) == 1 &&
-        EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+    static const struct slice nothing = {NULL, 0};
+    const struct slice nul = {"", 1};
+    const struct slice parts[] = {
+        MUTANT(USER_NOT_IN_ID) ? nothing : user_id, nul, item_id, nul,
+        MUTANT(KEY_NOT_IN_ID) ? nothing : key,
+    };
+    unsigned char digest[SHA256_BYTES];
 
-    EVP_MD_CTX_free(ctx);
-    if (!ok) {
-        out[0] = '\0';
-        return false;
-    }
+    sha256_digest(parts, sizeof(parts) / sizeof(parts[0]), digest);
     finish_order(out, digest, 8, partition);
-    return true;
 }
 
 static unsigned char *put_u64(unsigned char *p, uint64_t n)

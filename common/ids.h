@@ -43,12 +43,9 @@ bool ids_parse_order(struct slice s, int *partition, bool *keyed);
 /* Writes a fresh unkeyed order id (UUIDv7) and a NUL.  Fails when no random bytes can be had. */
 bool ids_order_unkeyed(char out[IDS_ORDER_LEN + 1], int partition, int64_t wall_ms) ATTR_MUSTCHECK;
 
-/*
- * Writes the order id (UUIDv8) that (user, item, key) always has, and a NUL.  Fails when libcrypto
- * has no memory or no SHA-256.
- */
-bool ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice user_id,
-                     struct slice item_id, struct slice key) ATTR_MUSTCHECK;
+/* Writes the order id (UUIDv8) that (user, item, key) always has, and a NUL. */
+void ids_order_keyed(char out[IDS_ORDER_LEN + 1], int partition, struct slice user_id,
+                     struct slice item_id, struct slice key);
 
 /* The hash of one raw record; ptr NULL in key or value means null. */
 uint64_t ids_record_hash(int64_t offset, int64_t timestamp, struct slice key, struct slice value);

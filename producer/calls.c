@@ -417,13 +417,10 @@ struct calls *calls_create(struct event_base *base, const struct calls_settings 
                                   "From a request to Kafka's acknowledgement of its command.");
     c->decided = stats_histogram(c->stats, "seckill_producer_decided_seconds", "",
                                  "From a request that waits to its decision.");
+    input_receipt_key(settings->secret, &c->receipt_key);
     c->tick = event_new(base, -1, EV_PERSIST, on_tick, c);
     if (c->tick == NULL || event_add(c->tick, &tick) != 0) {
         (void)err_set(err, ERR_FATAL, "no timer for calls");
-        goto failed;
-    }
-    if (!input_receipt_key(settings->secret, c->receipt_key)) {
-        (void)err_set(err, ERR_FATAL, "no key for receipts");
         goto failed;
     }
     if (!calls_make_parts(c, err)) {
@@ -498,7 +495,7 @@ bool calls_check_receipt(const struct calls *c, struct slice order_id, int parti
     char id[IDS_ORDER_LEN + 1];
 
     return slice_copy(order_id, id, sizeof(id)) &&
-           input_receipt_check(c->receipt_key, id, partition, receipt, offset);
+           input_receipt_check(&c->receipt_key, id, partition, receipt, offset);
 }
 
 bool calls_has_been_ready(const struct calls *c)

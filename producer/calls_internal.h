@@ -67,7 +67,7 @@ struct calls {
     struct event_base *base; /* borrowed */
     struct stats *stats;     /* borrowed */
     struct histogram *accepted, *decided;
-    unsigned char receipt_key[INPUT_SECRET_LEN];
+    struct sha256_key receipt_key;
 
     struct door *door;
     struct inflight *inflight;

@@ -140,7 +140,8 @@ static const char *receipt_of(const struct calls *c, const struct call *call,
                               char out[INPUT_RECEIPT_MAX])
 {
     if (call->offset < 0 || call->order_id[0] == '\0' ||
-        !input_receipt_format(c->receipt_key, call->order_id, call->partition, call->offset, out)) {
+        !input_receipt_format(&c->receipt_key, call->order_id, call->partition, call->offset,
+                              out)) {
         return NULL;
     }
     return out;

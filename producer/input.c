@@ -7,12 +7,11 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/buf.h"
 #include "common/hex.h"
 
 static bool refuse(struct input_problem *problem, enum refusal refusal, const char *fmt, ...)
@@ -220,41 +219,43 @@ bool input_is_traceparent(struct slice header)
            (is_hex((struct slice){header.ptr + 53, 2}) || memcmp(header.ptr + 53, "00", 2) == 0);
 }
 
-static bool hmac(const void *key, size_t key_len, const char *text, size_t len,
-                 unsigned char out[INPUT_SECRET_LEN])
+void input_receipt_key(struct slice jwt_secret, struct sha256_key *key)
 {
-    unsigned int n = 0;
+    unsigned char derived[SHA256_BYTES];
+    struct sha256_key tokens;
 
-    return HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text, len, out, &n) !=
-               NULL &&
-           n == INPUT_SECRET_LEN;
+    sha256_key_set(&tokens, jwt_secret);
+    sha256_mac(&tokens, SLICE_LIT("seckill receipt 1"), derived);
+    sha256_key_set(key, (struct slice){(const char *)derived, sizeof(derived)});
 }
 
-bool input_receipt_key(struct slice jwt_secret, unsigned char key[INPUT_SECRET_LEN])
+bool input_receipt_format(const struct sha256_key *key, const char *order_id, int partition,
+                          int64_t offset, char out[INPUT_RECEIPT_MAX])
 {
-    static const char purpose[] = "seckill receipt 1";
+    unsigned char mac[SHA256_BYTES];
+    char storage[96];
+    struct buf text;
+    struct buf place;
 
-    return hmac(jwt_secret.ptr, jwt_secret.len, purpose, sizeof(purpose) - 1, key);
-}
-
-bool input_receipt_format(const unsigned char key[INPUT_SECRET_LEN], const char *order_id,
-                          int partition, int64_t offset, char out[INPUT_RECEIPT_MAX])
-{
-    unsigned char mac[INPUT_SECRET_LEN];
-    char text[96];
-    int n = snprintf(text, sizeof(text), "%s.%d.%" PRId64, order_id, partition, offset);
-
-    if (n < 0 || (size_t)n >= sizeof(text) || offset < 0 ||
-        !hmac(key, INPUT_SECRET_LEN, text, (size_t)n, mac)) {
+    buf_init_fixed(&text, storage, sizeof(storage));
+    buf_puts(&text, order_id);
+    buf_putc(&text, '.');
+    buf_put_i64(&text, partition);
+    buf_putc(&text, '.');
+    buf_put_i64(&text, offset);
+    if (!buf_ok(&text) || offset < 0) {
         return false;
     }
-    n = snprintf(out, INPUT_RECEIPT_MAX, "%" PRId64 ".", offset);
-    hex_encode(mac, 16, out + n); /* at most 20 characters, then 33 */
+    sha256_mac(key, buf_slice(&text), mac);
+    buf_init_fixed(&place, out, INPUT_RECEIPT_MAX);
+    buf_put_i64(&place, offset);
+    buf_putc(&place, '.');
+    hex_encode(mac, 16, out + place.len); /* at most 20 characters, then 33 */
     return true;
 }
 
-bool input_receipt_check(const unsigned char key[INPUT_SECRET_LEN], const char *order_id,
-                         int partition, struct slice receipt, int64_t *offset)
+bool input_receipt_check(const struct sha256_key *key, const char *order_id, int partition,
+                         struct slice receipt, int64_t *offset)
 {
     char genuine[INPUT_RECEIPT_MAX];
     struct slice mac;

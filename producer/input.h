@@ -14,6 +14,7 @@
 #include "common/attr.h"
 #include "common/command.h"
 #include "common/ids.h"
+#include "common/sha256.h"
 #include "common/slice.h"
 #include "producer/refusal.h"
 
@@ -22,7 +23,6 @@ enum {
     INPUT_KEY_MAX = 255,
     INPUT_TRACEPARENT_LEN = 55,
     INPUT_RECEIPT_MAX = 64,
-    INPUT_SECRET_LEN = 32,
 };
 
 /* Why something was refused; detail is a sentence that may quote names of fields, never values. */
@@ -68,13 +68,12 @@ bool input_is_traceparent(struct slice header);
  * Receipts: that this door, or another with the same secret, placed order_id at offset.
  * input_receipt_key() derives the key once.
  */
-bool input_receipt_key(struct slice jwt_secret, unsigned char key[INPUT_SECRET_LEN]) ATTR_MUSTCHECK;
-bool input_receipt_format(const unsigned char key[INPUT_SECRET_LEN], const char *order_id,
-                          int partition, int64_t offset,
-                          char out[INPUT_RECEIPT_MAX]) ATTR_MUSTCHECK;
+void input_receipt_key(struct slice jwt_secret, struct sha256_key *key);
+bool input_receipt_format(const struct sha256_key *key, const char *order_id, int partition,
+                          int64_t offset, char out[INPUT_RECEIPT_MAX]) ATTR_MUSTCHECK;
 
 /* The offset that a genuine receipt of this order names; false for any other text. */
-bool input_receipt_check(const unsigned char key[INPUT_SECRET_LEN], const char *order_id,
-                         int partition, struct slice receipt, int64_t *offset) ATTR_MUSTCHECK;
+bool input_receipt_check(const struct sha256_key *key, const char *order_id, int partition,
+                         struct slice receipt, int64_t *offset) ATTR_MUSTCHECK;
 
 #endif /* PRODUCER_INPUT_H */

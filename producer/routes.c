@@ -193,10 +193,7 @@ static void post_order(struct routes *r, struct visit *v)
     request.qty = order.qty;
     request.partition = partition;
     if (key.ptr != NULL) {
-        if (!ids_order_keyed(order_id, partition, request.user_id, request.item_id, key)) {
-            refuse(r, v, REFUSAL_NOT_READY, NULL);
-            return;
-        }
+        ids_order_keyed(order_id, partition, request.user_id, request.item_id, key);
         request.order_id = slice_str(order_id);
     }
     calls_start(r->settings.calls, v->req, &request);

@@ -69,15 +69,15 @@ static void read_key(struct slice header)
 
 static void read_receipt(struct slice receipt)
 {
-    unsigned char key[INPUT_SECRET_LEN];
+    struct sha256_key key;
     char genuine[INPUT_RECEIPT_MAX];
     int64_t offset = -1;
 
-    require(input_receipt_key(SLICE_LIT("0123456789abcdef0123456789abcdef"), key));
-    if (input_receipt_check(key, ORDER, 3, receipt, &offset)) {
-        require(input_receipt_format(key, ORDER, 3, offset, genuine));
+    input_receipt_key(SLICE_LIT("0123456789abcdef0123456789abcdef"), &key);
+    if (input_receipt_check(&key, ORDER, 3, receipt, &offset)) {
+        require(input_receipt_format(&key, ORDER, 3, offset, genuine));
         require(slice_eq(receipt, slice_str(genuine)));
-        require(!input_receipt_check(key, ORDER, 2, receipt, &offset));
+        require(!input_receipt_check(&key, ORDER, 2, receipt, &offset));
     }
 }
 

@@ -8,10 +8,10 @@
  */
 #include "tests/sim/porch.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/entropy.h"
 #include "common/xmalloc.h"
 #include "tests/sim/doors.h"
 #include "tests/sim/log.h"
@@ -34,12 +34,14 @@ void porch_seed(uint64_t seed)
     ids_random = (struct random){seed};
 }
 
-int RAND_bytes(unsigned char *buf, int num)
+bool entropy_take(void *out, size_t len)
 {
-    for (int i = 0; i < num; i++) {
-        buf[i] = (unsigned char)random_u64(&ids_random);
+    unsigned char *bytes = out;
+
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] = (unsigned char)random_u64(&ids_random);
     }
-    return 1;
+    return true;
 }
 
 static struct porch *porch_of(const struct event_base *base)

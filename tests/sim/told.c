@@ -349,9 +349,9 @@ static void check_gate(struct http_request *v, const char *reason)
     }
     if (v->wish->key != 0) {
         (void)snprintf(key, sizeof(key), "k%d", v->wish->key);
-        if (ids_order_keyed(order_id, v->wish->shard, wish_user(v->wish, user),
-                            wish_item(v->wish, item), slice_str(key)) &&
-            is_decided(v, order_id, known)) {
+        ids_order_keyed(order_id, v->wish->shard, wish_user(v->wish, user),
+                        wish_item(v->wish, item), slice_str(key));
+        if (is_decided(v, order_id, known)) {
             BROKEN(v, "3", "`%s` by a gate, and his order %s is decided", reason, order_id);
         }
     }

@@ -178,31 +178,31 @@ static void traceparents(void **state)
 
 static void receipts(void **state)
 {
-    unsigned char key[INPUT_SECRET_LEN];
-    unsigned char other[INPUT_SECRET_LEN];
+    struct sha256_key key;
+    struct sha256_key other;
     char receipt[INPUT_RECEIPT_MAX];
     char damaged[INPUT_RECEIPT_MAX];
     int64_t offset = -1;
 
     (void)state;
-    assert_true(input_receipt_key(SLICE_LIT("a secret of the tokens, 32 bytes"), key));
-    assert_true(input_receipt_key(SLICE_LIT("another secret of some 32 bytes!"), other));
-    assert_true(input_receipt_format(key, ORDER_ID, 1, 42, receipt));
+    input_receipt_key(SLICE_LIT("a secret of the tokens, 32 bytes"), &key);
+    input_receipt_key(SLICE_LIT("another secret of some 32 bytes!"), &other);
+    assert_true(input_receipt_format(&key, ORDER_ID, 1, 42, receipt));
     assert_int_equal(strlen(receipt), strlen("42.") + 32);
-    assert_true(input_receipt_check(key, ORDER_ID, 1, slice_str(receipt), &offset));
+    assert_true(input_receipt_check(&key, ORDER_ID, 1, slice_str(receipt), &offset));
     assert_int_equal(offset, 42);
-    assert_false(input_receipt_check(other, ORDER_ID, 1, slice_str(receipt), &offset));
-    assert_false(input_receipt_check(key, ORDER_ID, 2, slice_str(receipt), &offset));
-    assert_false(input_receipt_check(key, "00000000-0000-7001-8000-00000000000b", 1,
+    assert_false(input_receipt_check(&other, ORDER_ID, 1, slice_str(receipt), &offset));
+    assert_false(input_receipt_check(&key, ORDER_ID, 2, slice_str(receipt), &offset));
+    assert_false(input_receipt_check(&key, "00000000-0000-7001-8000-00000000000b", 1,
                                      slice_str(receipt), &offset));
     for (size_t i = 0; i < strlen(receipt); i++) {
         memcpy(damaged, receipt, sizeof(damaged));
         damaged[i] = damaged[i] == '1' ? '2' : '1';
-        assert_false(input_receipt_check(key, ORDER_ID, 1, slice_str(damaged), &offset));
-        assert_false(input_receipt_check(key, ORDER_ID, 1, (struct slice){receipt, i}, &offset));
+        assert_false(input_receipt_check(&key, ORDER_ID, 1, slice_str(damaged), &offset));
+        assert_false(input_receipt_check(&key, ORDER_ID, 1, (struct slice){receipt, i}, &offset));
     }
-    assert_false(input_receipt_check(key, ORDER_ID, 1, (struct slice){NULL, 0}, &offset));
-    assert_false(input_receipt_format(key, ORDER_ID, 1, -1, receipt));
+    assert_false(input_receipt_check(&key, ORDER_ID, 1, (struct slice){NULL, 0}, &offset));
+    assert_false(input_receipt_format(&key, ORDER_ID, 1, -1, receipt));
 }
 
 int main(void)
