@@ -15,9 +15,9 @@ SECONDS = 8
 WARM_UP = ["--arrivals=steady", "--rate=3000", "--duration=3s"]
 
 
-def warm_chain(given, **settings):
+def warm_chain(given, partitions=4):
     """Started, and no longer slow because nothing was compiled, cached or connected yet."""
-    chain = Chain(given, **settings)
+    chain = Chain(given, partitions)
     try:
         chain.start().storm(*WARM_UP)
     except BaseException:

@@ -11,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 from pathlib import Path
+from tempfile import mkdtemp
 
 from bench.marks import bench
 from lib.stack import ROOT
@@ -39,6 +40,32 @@ class Storm:
         assert self.broken == 0, done.stdout
 
 
+class Nginx:
+    """A door that says 202 to everybody.  A context manager, which ends it."""
+
+    def __init__(self, given, connections=4096):
+        own = Path(mkdtemp(prefix="nginx-", dir=given.dir))
+        port = given.stack.port(own.name)
+        text = (ROOT / "tests" / "bench" / "nginx.conf").read_text()
+        for name, value in {"DIR": own, "PORT": port, "CONNECTIONS": connections}.items():
+            text = text.replace(f"@{name}@", str(value))
+        (own / "conf").write_text(text)
+        nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+        self.process = subprocess.Popen([nginx, "-p", own, "-c", own / "conf", "-e", own / "error.log"], stdin=subprocess.DEVNULL)
+        self.url = f"http://127.0.0.1:{port}/v1/orders"
+
+    def __enter__(self):
+        wait_until(self.answers, 60, "nginx answers")
+        return self
+
+    def answers(self):
+        return subprocess.run(["curl", "-fs", "--noproxy", "*", "-o", "/dev/null", self.url]).returncode == 0
+
+    def __exit__(self, *exc):
+        self.process.terminate()
+        self.process.wait(60)
+
+
 class Doors:
     """A producer with its matcher, an nginx, and shoppers for both."""
 
@@ -56,28 +83,7 @@ class Doors:
         self.item = self.system.open(stock=10**9, limit=1000, hold_ms=86400000, partition=0)
         self.secret = self.system.secret
         self.rates = {True: [], False: []}
-        self.start_nginx()
-
-    def start_nginx(self):
-        own = self.dir / "nginx"
-        own.mkdir()
-        port = self.given.stack.port("nginx")
-        text = (ROOT / "tests" / "bench" / "nginx.conf").read_text()
-        (own / "conf").write_text(text.replace("@DIR@", str(own)).replace("@PORT@", str(port)))
-        nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-        self.nginx = subprocess.Popen(
-            [nginx, "-p", own, "-c", own / "conf", "-e", own / "error.log"], stdin=subprocess.DEVNULL
-        )
-        self.given.ends.callback(self.stop_nginx)
-        self.nginx_url = f"http://127.0.0.1:{port}/v1/orders"
-        wait_until(self.nginx_answers, 60, "nginx answers")
-
-    def nginx_answers(self):
-        return subprocess.run(["curl", "-fs", "--noproxy", "*", "-o", "/dev/null", self.nginx_url]).returncode == 0
-
-    def stop_nginx(self):
-        self.nginx.terminate()
-        self.nginx.wait(60)
+        self.nginx = given.ends.enter_context(Nginx(given))
 
     def write_requests(self, is_keyed):
         """One order of each of many new shoppers; returns the length of each request."""
@@ -114,10 +120,10 @@ class Doors:
         return took, storm.requests
 
     def answers(self, length):
-        began = cpu_s(self.nginx.pid)
-        storm = Storm(self.nginx_url, self.requests, length, self.seconds)
+        began = cpu_s(self.nginx.process.pid)
+        storm = Storm(self.nginx.url, self.requests, length, self.seconds)
         assert storm.refused == 0
-        return cpu_s(self.nginx.pid) - began, storm.requests
+        return cpu_s(self.nginx.process.pid) - began, storm.requests
 
     def compare(self, is_keyed):
         length = self.write_requests(is_keyed)

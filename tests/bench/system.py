@@ -59,14 +59,13 @@ class Chain(Record):
             self.door.kill()
         super().close()
 
-    def start(self, matchers=1):
-        """All that a sale needs."""
-        for _ in range(matchers):
-            self.matcher()
+    def start(self, **settings):
+        """All that a sale needs; settings are the door's."""
+        self.matcher()
         self.guardian()
         # Nobody comes too often here.
         free = {f"rate_{what}": 0 for what in ("global", "item", "user", "ip")}
-        environ = self.environ(listen=self.url.rpartition("/")[2], **free)
+        environ = self.environ(**({"listen": self.url.rpartition("/")[2]} | free | settings))
         self.door = ProducerProcess(self.dir / f"producer-{self.name}.log", environ)
         wait_until(self.is_open, 60, "the door is ready")
         return self
