@@ -1,5 +1,8 @@
 /*
  * The key is taken in once, so that a verification costs the token's blocks of SHA-256 and one more.
+ *
+ * Claims are read in place when they are texts and whole numbers, as they mostly are, and by jansson
+ * when not; both ways lead to the same struct claims, and only that is judged.
  */
 #include "common/jwt.h"
 
@@ -17,6 +20,7 @@
 #include "common/base64url.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/flat.h"
 #include "common/sha256.h"
 #include "common/xmalloc.h"
 
@@ -231,22 +235,28 @@ static bool check_mac(const struct jwt *j, const struct parts *parts, struct err
     return true;
 }
 
-/* The JSON object in a part, or NULL. */
-static json_t *load_part(struct slice part)
+/* The JSON object in a text, or NULL. */
+static json_t *load(struct slice text)
 {
-    char text[PART_MAX];
-    size_t len = 0;
     json_error_t error;
+    json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
 
-    if (!base64url_decode(part, text, sizeof(text), &len)) {
-        return NULL;
-    }
-    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(json)) {
         json_decref(json);
         return NULL;
     }
     return json;
+}
+
+/* What a part says, in the memory given; ptr NULL when it is no base64url. */
+static struct slice decode_part(struct slice part, char text[PART_MAX])
+{
+    size_t len = 0;
+
+    if (!base64url_decode(part, text, PART_MAX, &len)) {
+        return (struct slice){NULL, 0};
+    }
+    return (struct slice){text, len};
 }
 
 static bool is_string(const json_t *json, const char *expected)
@@ -259,7 +269,9 @@ static bool check_header(struct slice part, struct err *err)
     if (slice_eq(part, SLICE_LIT(usual_header))) {
         return true;
     }
-    json_t *header = load_part(part);
+    char storage[PART_MAX];
+    const struct slice text = decode_part(part, storage);
+    json_t *header = text.ptr == NULL ? NULL : load(text);
     const json_t *type = json_object_get(header, "typ");
     bool is_good = false;
     if (header == NULL) {
@@ -279,56 +291,77 @@ static bool check_header(struct slice part, struct err *err)
     return is_good;
 }
 
-/*
- * Reads a NumericDate into *ms.  Absent leaves *ms alone; false for what is no time.
- */
-static bool read_time(const json_t *claims, const char *name, int64_t *ms)
+/* What we ask of claims.  A text is borrowed, and has ptr NULL when it is absent or no text. */
+struct claims {
+    struct slice sub, iss;
+    int64_t exp_ms, nbf_ms, iat_ms; /* TIME_ABSENT, TIME_BAD */
+    bool is_for_us;                 /* aud names the audience that is asked for */
+};
+
+static const int64_t TIME_ABSENT = INT64_MIN;
+static const int64_t TIME_BAD = INT64_MIN + 1;
+
+static int64_t time_of(int64_t s)
 {
-    const json_t *json = json_object_get(claims, name);
-    if (json == NULL) {
-        return true;
-    }
-    if (json_is_integer(json)) {
-        json_int_t s = json_integer_value(json);
-        *ms = (int64_t)s * (s >= 0 && s <= TIME_MAX_S ? 1000 : 0);
-        return s >= 0 && s <= TIME_MAX_S;
-    }
-    if (json_is_real(json)) {
-        double s = json_real_value(json);
-        if (!(s >= 0 && s <= (double)TIME_MAX_S)) {
-            return false;
-        }
-        *ms = (int64_t)floor(s * 1000);
-        return true;
-    }
-    return false;
+    return s >= 0 && s <= TIME_MAX_S ? s * 1000 : TIME_BAD;
 }
 
-static bool check_times(const struct jwt *j, const json_t *claims, int64_t now_ms,
-                        int64_t *expires_ms, struct err *err)
-{
-    int64_t exp_ms = -1;
-    int64_t nbf_ms = INT64_MIN;
-    int64_t iat_ms = INT64_MIN;
+/* ---- in the usual form ---- */
 
-    if (!read_time(claims, "exp", &exp_ms) || !read_time(claims, "nbf", &nbf_ms) ||
-        !read_time(claims, "iat", &iat_ms)) {
-        return reject(err, "exp, nbf or iat is not a time in seconds");
+static struct slice flat_text(const struct flat *f, struct slice name)
+{
+    const struct flat_member *m = flat_find(f, name);
+
+    return m == NULL ? (struct slice){NULL, 0} : m->text;
+}
+
+static int64_t flat_time(const struct flat *f, struct slice name)
+{
+    const struct flat_member *m = flat_find(f, name);
+
+    if (m == NULL) {
+        return TIME_ABSENT;
     }
-    if (exp_ms < 0) {
-        return reject(err, "the token has no exp");
+    return m->text.ptr == NULL ? time_of(m->number) : TIME_BAD;
+}
+
+static void flat_claims(const struct jwt *j, const struct flat *f, struct claims *c)
+{
+    *c = (struct claims){
+        .sub = flat_text(f, SLICE_LIT("sub")),
+        .iss = flat_text(f, SLICE_LIT("iss")),
+        .exp_ms = flat_time(f, SLICE_LIT("exp")),
+        .nbf_ms = flat_time(f, SLICE_LIT("nbf")),
+        .iat_ms = flat_time(f, SLICE_LIT("iat")),
+        .is_for_us =
+            j->audience != NULL && slice_eq(flat_text(f, SLICE_LIT("aud")), slice_str(j->audience)),
+    };
+}
+
+/* ---- any JSON ---- */
+
+static struct slice json_text(const json_t *claims, const char *name)
+{
+    const json_t *json = json_object_get(claims, name);
+
+    return json_is_string(json) ? (struct slice){json_string_value(json), json_string_length(json)}
+                                : (struct slice){NULL, 0};
+}
+
+/* A NumericDate. */
+static int64_t json_time(const json_t *claims, const char *name)
+{
+    const json_t *json = json_object_get(claims, name);
+
+    if (json == NULL) {
+        return TIME_ABSENT;
     }
-    *expires_ms = exp_ms + j->leeway_ms;
-    if (now_ms >= *expires_ms) {
-        return reject(err, "the token has expired");
+    if (json_is_real(json)) {
+        const double s = json_real_value(json);
+
+        return s >= 0 && s <= (double)TIME_MAX_S ? (int64_t)floor(s * 1000) : TIME_BAD;
     }
-    if (nbf_ms > now_ms + j->leeway_ms) {
-        return reject(err, "the token is not valid yet");
-    }
-    if (iat_ms > now_ms + j->leeway_ms) {
-        return reject(err, "the token was issued in the future");
-    }
-    return true;
+    return json_is_integer(json) ? time_of(json_integer_value(json)) : TIME_BAD;
 }
 
 /* `aud` is one string or an array of strings. */
@@ -347,32 +380,89 @@ static bool has_audience(const json_t *aud, const char *wanted)
     return is_found;
 }
 
-static bool check_claims(const struct jwt *j, const json_t *claims, int64_t now_ms,
+static void json_claims(const struct jwt *j, const json_t *json, struct claims *c)
+{
+    *c = (struct claims){
+        .sub = json_text(json, "sub"),
+        .iss = json_text(json, "iss"),
+        .exp_ms = json_time(json, "exp"),
+        .nbf_ms = json_time(json, "nbf"),
+        .iat_ms = json_time(json, "iat"),
+        .is_for_us = j->audience != NULL && has_audience(json_object_get(json, "aud"), j->audience),
+    };
+}
+
+/* ---- the judgement ---- */
+
+static bool check_times(const struct jwt *j, const struct claims *c, int64_t now_ms,
+                        int64_t *expires_ms, struct err *err)
+{
+    if (c->exp_ms == TIME_BAD || c->nbf_ms == TIME_BAD || c->iat_ms == TIME_BAD) {
+        return reject(err, "exp, nbf or iat is not a time in seconds");
+    }
+    if (c->exp_ms == TIME_ABSENT) {
+        return reject(err, "the token has no exp");
+    }
+    *expires_ms = c->exp_ms + j->leeway_ms;
+    if (now_ms >= *expires_ms) {
+        return reject(err, "the token has expired");
+    }
+    if (c->nbf_ms > now_ms + j->leeway_ms) {
+        return reject(err, "the token is not valid yet");
+    }
+    if (c->iat_ms > now_ms + j->leeway_ms) {
+        return reject(err, "the token was issued in the future");
+    }
+    return true;
+}
+
+static bool check_claims(const struct jwt *j, const struct claims *c, int64_t now_ms,
                          struct jwt_identity *identity, struct err *err)
 {
-    const json_t *sub = json_object_get(claims, "sub");
-
-    if (!check_times(j, claims, now_ms, &identity->expires_ms, err)) {
+    if (!check_times(j, c, now_ms, &identity->expires_ms, err)) {
         return false;
     }
-    if (j->issuer != NULL && !is_string(json_object_get(claims, "iss"), j->issuer)) {
+    if (j->issuer != NULL && !slice_eq(c->iss, slice_str(j->issuer))) {
         return reject(err, "the issuer is not the expected one");
     }
-    if (j->audience != NULL && !has_audience(json_object_get(claims, "aud"), j->audience)) {
+    if (j->audience != NULL && !c->is_for_us) {
         return reject(err, "the audience is not the expected one");
     }
-    if (!json_is_string(sub)) {
+    if (c->sub.ptr == NULL) {
         return reject(err, "the token has no sub");
     }
-    struct slice user_id = {json_string_value(sub), json_string_length(sub)};
-    if (!ids_is_id(user_id)) {
+    if (!ids_is_id(c->sub)) {
         return reject(err, "sub is not a user_id: 1..64 printable ASCII characters without "
                            "quote, backslash, comma and semicolon");
     }
-    memcpy(identity->user_id, user_id.ptr, user_id.len);
-    identity->user_id[user_id.len] = '\0';
-    identity->user_id_len = user_id.len;
+    memcpy(identity->user_id, c->sub.ptr, c->sub.len);
+    identity->user_id[c->sub.len] = '\0';
+    identity->user_id_len = c->sub.len;
     return true;
+}
+
+static bool check_part(const struct jwt *j, struct slice part, int64_t now_ms,
+                       struct jwt_identity *identity, struct err *err)
+{
+    char storage[PART_MAX];
+    const struct slice text = decode_part(part, storage);
+    struct flat flat;
+    struct claims claims;
+    json_t *json = NULL;
+    bool is_good;
+
+    if (text.ptr != NULL && flat_read(&flat, text)) {
+        flat_claims(j, &flat, &claims);
+    } else {
+        json = text.ptr == NULL ? NULL : load(text);
+        if (json == NULL) {
+            return reject(err, "the claims are malformed");
+        }
+        json_claims(j, json, &claims);
+    }
+    is_good = check_claims(j, &claims, now_ms, identity, err);
+    json_decref(json);
+    return is_good;
 }
 
 bool jwt_verify(struct jwt *j, struct slice token, int64_t now_ms, struct jwt_identity *identity,
@@ -387,19 +477,13 @@ bool jwt_verify(struct jwt *j, struct slice token, int64_t now_ms, struct jwt_id
         return true;
     }
     if (!take_apart(token, &parts, err) || !check_mac(j, &parts, err) ||
-        !check_header(parts.header, err)) {
+        !check_header(parts.header, err) || !check_part(j, parts.claims, now_ms, identity, err)) {
         return false;
     }
-    json_t *claims = load_part(parts.claims);
-    if (claims == NULL) {
-        return reject(err, "the claims are malformed");
-    }
-    bool is_good = check_claims(j, claims, now_ms, identity, err);
-    json_decref(claims);
-    if (is_good && cached != NULL) {
+    if (cached != NULL) {
         remember(cached, hash, token, now_ms, identity);
     }
-    return is_good;
+    return true;
 }
 
 struct slice jwt_bearer(struct slice authorization)

@@ -1,6 +1,7 @@
 /*
- * Bodies are read by jansson, which refuses repeated names, bad UTF-8, NUL characters and trailing
- * bytes; every member must then be one that the call defines.
+ * A body in the usual form is read in place.  Any other, and whatever is to be refused, is read by
+ * jansson, which refuses repeated names, bad UTF-8, NUL characters and trailing bytes; every
+ * member must then be one that the call defines.
  */
 #include "producer/input.h"
 
@@ -12,6 +13,7 @@
 #include <strings.h>
 
 #include "common/buf.h"
+#include "common/flat.h"
 #include "common/hex.h"
 
 static bool refuse(struct input_problem *problem, enum refusal refusal, const char *fmt, ...)
@@ -91,7 +93,40 @@ static bool text_member(const json_t *object, const char *name, bool (*good)(str
     return true;
 }
 
-bool input_order(struct slice body, struct input_order *order, struct input_problem *problem)
+/* A good order in the usual form; false for any other. */
+static bool flat_order(struct slice body, struct input_order *order)
+{
+    struct flat f;
+    const struct flat_member *item_id;
+    const struct flat_member *qty;
+
+    if (!flat_read(&f, body)) {
+        return false;
+    }
+    item_id = flat_find(&f, SLICE_LIT("item_id"));
+    qty = flat_find(&f, SLICE_LIT("qty"));
+    if (item_id == NULL || f.n != (qty == NULL ? 1 : 2) || !ids_is_item(item_id->text) ||
+        (qty != NULL && (qty->number < 1 || qty->number > COMMAND_QTY_MAX))) {
+        return false;
+    }
+    order->qty = qty == NULL ? 1 : qty->number;
+    return command_set_text(&order->item_id, item_id->text);
+}
+
+static bool flat_payment(struct slice body, struct input_payment *payment)
+{
+    struct flat f;
+    const struct flat_member *payment_id;
+
+    if (!flat_read(&f, body)) {
+        return false;
+    }
+    payment_id = flat_find(&f, SLICE_LIT("payment_id"));
+    return payment_id != NULL && f.n == 1 && ids_is_id(payment_id->text) &&
+           command_set_text(&payment->payment_id, payment_id->text);
+}
+
+static bool json_order(struct slice body, struct input_order *order, struct input_problem *problem)
 {
     static const char *const names[] = {"item_id", "qty", NULL};
     json_t *object = load(body, names, problem);
@@ -121,7 +156,8 @@ out:
     return ok;
 }
 
-bool input_payment(struct slice body, struct input_payment *payment, struct input_problem *problem)
+static bool json_payment(struct slice body, struct input_payment *payment,
+                         struct input_problem *problem)
 {
     static const char *const names[] = {"payment_id", NULL};
     json_t *object = load(body, names, problem);
@@ -133,6 +169,16 @@ bool input_payment(struct slice body, struct input_payment *payment, struct inpu
     ok = text_member(object, "payment_id", ids_is_id, &payment->payment_id, problem);
     json_decref(object);
     return ok;
+}
+
+bool input_order(struct slice body, struct input_order *order, struct input_problem *problem)
+{
+    return flat_order(body, order) || json_order(body, order, problem);
+}
+
+bool input_payment(struct slice body, struct input_payment *payment, struct input_problem *problem)
+{
+    return flat_payment(body, payment) || json_payment(body, payment, problem);
 }
 
 static bool is_text(struct slice s, const char *text)

@@ -188,16 +188,28 @@ static const struct vector vectors[] = {
      "user_id"},
 };
 
+static void check_vector(const struct vector *v, const char *claims)
+{
+    struct err err;
+    bool is_good = verify_with(verifier, sign(v->header, claims), NOW * 1000LL, &err);
+
+    if (is_good != (v->why == NULL) || (!is_good && strstr(err.text, v->why) == NULL)) {
+        fail_msg("%s (%s), expected %s: %s . %s", is_good ? "good" : "bad", err.text,
+                 v->why == NULL ? "good" : v->why, v->header, claims);
+    }
+}
+
 static void battery(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         const struct vector *v = &vectors[i];
-        struct err err;
-        bool is_good = verify_with(verifier, sign(v->header, v->claims), NOW * 1000LL, &err);
-        if (is_good != (v->why == NULL) || (!is_good && strstr(err.text, v->why) == NULL)) {
-            fail_msg("%s (%s), expected %s: %s . %s", is_good ? "good" : "bad", err.text,
-                     v->why == NULL ? "good" : v->why, v->header, v->claims);
+        char nested[4096]; /* what the first reads in place, the second leaves to the library */
+
+        check_vector(v, v->claims);
+        if (v->claims[0] == '{' && v->claims[1] == '"') {
+            (void)snprintf(nested, sizeof(nested), "{\"a\":[],%s", v->claims + 1);
+            check_vector(v, nested);
         }
     }
 }
