@@ -242,8 +242,9 @@ bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, i
                             int64_t timeout_ms, int64_t *end) ATTR_MUSTCHECK;
 
 /*
- * A number that has risen whenever a record delivered after it was read may come from another
- * broker connection or another leader than the records before: the log behind it may be another.
+ * A number that has risen whenever a record delivered after it was read may come from another log
+ * than the records before: over another connection, from another leader, of a topic made anew.  It
+ * rises without a reason too, every 10 s or so.
  */
 uint64_t kafka_consumer_lineage(const struct kafka_consumer *c);
 

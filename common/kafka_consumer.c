@@ -16,13 +16,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/kafka.h"
 #include "common/kafka_internal.h"
 #include "common/log.h"
@@ -30,6 +30,9 @@
 
 enum {
     PATIENCE_MIN_MS = 10000,
+    FETCH_LATE_MS = 2000,
+    API_FETCH = 1, /* Kafka's numbers of its requests */
+    API_METADATA = 3,
 };
 
 /* One partition of a split consumer. */
@@ -52,13 +55,20 @@ struct kafka_consumer {
     bool is_closing;
     bool is_fatal;
     struct lane *lanes; /* by partition */
-    int32_t *leaders;   /* by partition; -1: not known yet */
     size_t n_lanes;
     /* Raised by librdkafka's broker threads too, which end after this object: so on its own. */
     atomic_uint_fast64_t *lineage;
 };
 
-/* Runs on librdkafka's threads. */
+/*
+ * What tells that the log may be another one.  Records do not: a topic that was deleted and made
+ * again goes on at the next offset as if nothing had been.  All of it runs on librdkafka's threads.
+ *
+ * A new connection; and metadata, which are asked for after every error of a fetch (the partition
+ * has moved, or is gone, or is there again) long before the fetch is tried again, and answered
+ * before a new leader is read from.  A fetch is always waiting at the broker, so that nobody deletes
+ * a topic without an error here, unless this process stood still: then the next one comes late.
+ */
 static int connect_broker(int fd, const struct sockaddr *address, int length,
                           const char *id ATTR_UNUSED, void *arg)
 {
@@ -71,16 +81,63 @@ static int connect_broker(int fd, const struct sockaddr *address, int length,
     return 0;
 }
 
+static rd_kafka_resp_err_t request_sent(rd_kafka_t *rk ATTR_UNUSED, int fd ATTR_UNUSED,
+                                        const char *name ATTR_UNUSED, int32_t id ATTR_UNUSED,
+                                        int16_t api, int16_t version ATTR_UNUSED,
+                                        int32_t correlation ATTR_UNUSED, size_t size ATTR_UNUSED,
+                                        void *arg)
+{
+    static _Thread_local int64_t fetched_ms; /* each broker has a thread */
+    atomic_uint_fast64_t *lineage = arg;
+
+    if (api == API_METADATA) {
+        atomic_fetch_add(lineage, 1);
+    } else if (api == API_FETCH) {
+        const int64_t now_ms = clock_mono_ms();
+
+        if (fetched_ms != 0 && now_ms - fetched_ms > FETCH_LATE_MS) {
+            atomic_fetch_add(lineage, 1);
+        }
+        fetched_ms = now_ms;
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Before it is parsed. */
+static rd_kafka_resp_err_t response_received(rd_kafka_t *rk ATTR_UNUSED, int fd ATTR_UNUSED,
+                                             const char *name ATTR_UNUSED, int32_t id ATTR_UNUSED,
+                                             int16_t api, int16_t version ATTR_UNUSED,
+                                             int32_t correlation ATTR_UNUSED,
+                                             size_t size ATTR_UNUSED, int64_t rtt_us ATTR_UNUSED,
+                                             rd_kafka_resp_err_t error ATTR_UNUSED, void *arg)
+{
+    atomic_uint_fast64_t *lineage = arg;
+
+    if (api == API_METADATA) {
+        atomic_fetch_add(lineage, 1);
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t watch_requests(rd_kafka_t *rk, const rd_kafka_conf_t *conf ATTR_UNUSED,
+                                          void *arg, char *why ATTR_UNUSED, size_t size ATTR_UNUSED)
+{
+    const rd_kafka_resp_err_t code =
+        rd_kafka_interceptor_add_on_request_sent(rk, "lineage", request_sent, arg);
+
+    return code != RD_KAFKA_RESP_ERR_NO_ERROR ? code
+                                              : rd_kafka_interceptor_add_on_response_received(
+                                                    rk, "lineage", response_received, arg);
+}
+
 static void make_room(struct kafka_consumer *c, size_t n)
 {
     if (n <= c->n_lanes) {
         return;
     }
     c->lanes = xreallocarray(c->lanes, n, sizeof(*c->lanes));
-    c->leaders = xreallocarray(c->leaders, n, sizeof(*c->leaders));
     for (size_t i = c->n_lanes; i < n; i++) {
         c->lanes[i] = (struct lane){.is_wanted = true};
-        c->leaders[i] = -1;
     }
     c->n_lanes = n;
 }
@@ -144,33 +201,6 @@ static void rebalance(struct kafka_consumer *c, rd_kafka_event_t *event)
     }
 }
 
-/* Finds topics.NAME.partitions.N.leader in the statistics; raises lineage when one has changed. */
-static void look_at_leaders(struct kafka_consumer *c, const char *text)
-{
-    json_t *stats = json_loads(text, 0, NULL);
-    json_t *partitions = json_object_get(
-        json_object_get(json_object_get(stats, "topics"), c->topic_name), "partitions");
-    const char *name;
-    json_t *partition;
-
-    json_object_foreach(partitions, name, partition)
-    {
-        const long number = strtol(name, NULL, 10);
-        const json_int_t leader = json_integer_value(json_object_get(partition, "leader"));
-
-        if (number < 0 || number >= (long)c->n_lanes || leader < 0) {
-            continue;
-        }
-        if (c->leaders[number] >= 0 && c->leaders[number] != leader) {
-            log_info("kafka.leader_changed", LOG_INT("partition", number),
-                     LOG_INT("leader", leader));
-            atomic_fetch_add(c->lineage, 1);
-        }
-        c->leaders[number] = (int32_t)leader;
-    }
-    json_decref(stats);
-}
-
 static bool is_passing(rd_kafka_resp_err_t error)
 {
     switch (error) {
@@ -197,11 +227,6 @@ static void take_error(struct kafka_consumer *c, rd_kafka_event_t *event)
         c->is_fatal = true;
         c->calls.fatal(why, c->arg);
         return;
-    }
-    /* When the topic is there again, it may be another one. */
-    if (error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-        error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
-        atomic_fetch_add(c->lineage, 1);
     }
     where = rd_kafka_event_topic_partition(event);
     if (where != NULL && where->partition >= 0 && !is_passing(error) && c->is_assigned &&
@@ -235,9 +260,6 @@ static void serve(rd_kafka_event_t *event, void *arg)
     case RD_KAFKA_EVENT_ERROR:
         take_error(c, event);
         break;
-    case RD_KAFKA_EVENT_STATS:
-        look_at_leaders(c, rd_kafka_event_stats(event));
-        break;
     default:
         kafka_log_event(event);
         break;
@@ -261,10 +283,11 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
     const bool is_static = settings->instance_id != NULL && settings->instance_id[0] != '\0';
     const struct kafka_property tunables[] = {
         {"fetch.wait.max.ms", "100"},
-        {"fetch.error.backoff.ms", "50"},
+        /* Metadata are asked for first: see request_sent(). */
+        {"topic.metadata.refresh.fast.interval.ms", "10"},
+        {"fetch.error.backoff.ms", "200"},
         {"queued.max.messages.kbytes", "8192"},
         {"topic.metadata.refresh.interval.ms", "10000"},
-        {"statistics.interval.ms", "1000"},
         {"session.timeout.ms", timeout},
         {"heartbeat.interval.ms", heartbeat},
         {"max.poll.interval.ms", patience},
@@ -323,9 +346,10 @@ struct kafka_consumer *kafka_consumer_create(struct event_base *base,
     atomic_init(c->lineage, 0);
     rd_kafka_conf_set_opaque(conf, c->lineage);
     rd_kafka_conf_set_connect_cb(conf, connect_broker);
+    /* Fails only when it is already there. */
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "lineage", watch_requests, c->lineage);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE |
-                                       RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
-                                       RD_KAFKA_EVENT_STATS);
+                                       RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
     c->rk = kafka_client(RD_KAFKA_CONSUMER, conf, err);
     if (c->rk == NULL) {
         goto fail;
@@ -368,7 +392,6 @@ void kafka_consumer_destroy(struct kafka_consumer *c)
         free(c->lineage);
     }
     free(c->lanes);
-    free(c->leaders);
     free(c->topic_name);
     free(c);
 }

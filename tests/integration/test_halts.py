@@ -166,25 +166,50 @@ def test_a_log_with_a_hole_and_one_that_cannot_be_read(stack, tmp_path):
         w.close()
 
 
-def test_another_log_under_the_same_name_under_a_live_matcher(world):
-    w = world
-    open_all(w)
-    for p in (0, 1):
-        buy(w, p, 20)
-    m = w.matcher().ready()
-    w.applied()
-    before = [w.redis.hgetall(w.key(p, "log")) for p in (0, 1)]
+def another_log(w):
+    """The topic made anew, with more records than the matcher has applied of the old one."""
     w.make_orders_again()
     w.log_ids = [uuid.uuid4().hex for _ in range(w.partitions)]
     open_all(w)
     for p in (0, 1):
         buy(w, p, 40)
+
+
+def finds_another_log(w, m, before):
     # All of its partitions are: it leaves by itself.
     assert m.wait() == HALTED, m.log.read_text()[-3000:]
     for line in m.lines("partition.halted"):
         assert any(f"reason={r} " in line for r in ("chain", "genesis", "log_too_short")), line
     assert len(m.lines("partition.halted")) == 2
     assert before == [w.redis.hgetall(w.key(p, "log")) for p in (0, 1)]
+
+
+def applied_some(w):
+    open_all(w)
+    for p in (0, 1):
+        buy(w, p, 20)
+    m = w.matcher().ready()
+    w.applied()
+    return m, [w.redis.hgetall(w.key(p, "log")) for p in (0, 1)]
+
+
+def test_another_log_under_the_same_name_under_a_live_matcher(world):
+    m, before = applied_some(world)
+    another_log(world)
+    finds_another_log(world, m, before)
+
+
+def test_another_log_while_the_matcher_stood_still(world):
+    """No fetch of it was waiting at the broker that could have failed."""
+    m, before = applied_some(world)
+    m.process.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    holds_for(lambda: m.process.poll() is None, 1, "its last fetch is answered")
+    another_log(world)
+    late = stopped + 2.5 - time.monotonic()
+    holds_for(lambda: m.process.poll() is None, late, "it is late for the next one")
+    m.process.send_signal(signal.SIGCONT)
+    finds_another_log(world, m, before)
 
 
 def test_another_genesis_when_all_is_read_again(world):
