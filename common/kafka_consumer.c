@@ -81,6 +81,7 @@ static int connect_broker(int fd, const struct sockaddr *address, int length,
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): librdkafka's interface */
 static rd_kafka_resp_err_t request_sent(rd_kafka_t *rk ATTR_UNUSED, int fd ATTR_UNUSED,
                                         const char *name ATTR_UNUSED, int32_t id ATTR_UNUSED,
                                         int16_t api, int16_t version ATTR_UNUSED,
@@ -103,7 +104,7 @@ static rd_kafka_resp_err_t request_sent(rd_kafka_t *rk ATTR_UNUSED, int fd ATTR_
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* Before it is parsed. */
+/* Before it is parsed.  NOLINTNEXTLINE(readability-function-size): librdkafka's interface */
 static rd_kafka_resp_err_t response_received(rd_kafka_t *rk ATTR_UNUSED, int fd ATTR_UNUSED,
                                              const char *name ATTR_UNUSED, int32_t id ATTR_UNUSED,
                                              int16_t api, int16_t version ATTR_UNUSED,
