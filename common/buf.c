@@ -81,7 +81,7 @@ void buf_commit(struct buf *b, size_t n)
     b->ptr[b->len] = '\0';
 }
 
-void buf_append(struct buf *b, const void *bytes, size_t len)
+void buf_append_grow(struct buf *b, const void *bytes, size_t len)
 {
     char *at = buf_reserve(b, len);
 
@@ -89,21 +89,6 @@ void buf_append(struct buf *b, const void *bytes, size_t len)
         memcpy(at, bytes, len);
         buf_commit(b, len);
     }
-}
-
-void buf_puts(struct buf *b, const char *text)
-{
-    buf_append(b, text, strlen(text));
-}
-
-void buf_putc(struct buf *b, char c)
-{
-    buf_append(b, &c, 1);
-}
-
-void buf_put_slice(struct buf *b, struct slice s)
-{
-    buf_append(b, s.ptr, s.len);
 }
 
 void buf_put_i64(struct buf *b, int64_t n)
@@ -167,9 +152,20 @@ static void put_escape(struct buf *b, unsigned char c)
     }
 }
 
+/* The bytes at the front that are printable ASCII without an escape. */
+static size_t count_plain(struct slice s)
+{
+    size_t n = 0;
+
+    while (n < s.len && s.ptr[n] >= ' ' && s.ptr[n] <= '~' && s.ptr[n] != '"' && s.ptr[n] != '\\') {
+        n++;
+    }
+    return n;
+}
+
 void buf_json_string(struct buf *b, struct slice s)
 {
-    size_t plain = 0; /* bytes seen that can be copied as they are */
+    size_t plain = count_plain(s); /* bytes seen that can be copied as they are */
 
     buf_putc(b, '"');
     while (plain < s.len) {

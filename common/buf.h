@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/attr.h"
 #include "common/slice.h"
@@ -61,10 +62,36 @@ static inline struct slice buf_slice(const struct buf *b)
     return (struct slice){b->ptr, b->len};
 }
 
-void buf_append(struct buf *b, const void *bytes, size_t len);
-void buf_puts(struct buf *b, const char *text);
-void buf_putc(struct buf *b, char c);
-void buf_put_slice(struct buf *b, struct slice s);
+/* Appends what there is no room for yet, if the bound allows. */
+void buf_append_grow(struct buf *b, const void *bytes, size_t len);
+
+/* Inline, so that a text known to the compiler costs a few stores. */
+static inline void buf_append(struct buf *b, const void *bytes, size_t len)
+{
+    if (b->failed || len >= b->capacity - b->len) {
+        buf_append_grow(b, bytes, len);
+    } else if (len > 0) {
+        memcpy(b->ptr + b->len, bytes, len);
+        b->len += len;
+        b->ptr[b->len] = '\0';
+    }
+}
+
+static inline void buf_puts(struct buf *b, const char *text)
+{
+    buf_append(b, text, strlen(text));
+}
+
+static inline void buf_putc(struct buf *b, char c)
+{
+    buf_append(b, &c, 1);
+}
+
+static inline void buf_put_slice(struct buf *b, struct slice s)
+{
+    buf_append(b, s.ptr, s.len);
+}
+
 void buf_put_i64(struct buf *b, int64_t n);
 void buf_printf(struct buf *b, const char *fmt, ...) ATTR_PRINTF(2, 3);
 

@@ -2,17 +2,16 @@
 
 #include <string.h>
 
-static void put_name(struct buf *out, const char *name)
+/* name comes with quotes and colon. */
+static void put_name(struct buf *out, struct slice name)
 {
     if (out->len > 0 && out->ptr[out->len - 1] != '{') {
         buf_putc(out, ',');
     }
-    buf_putc(out, '"');
-    buf_puts(out, name);
-    buf_puts(out, "\":");
+    buf_put_slice(out, name);
 }
 
-static void put_text(struct buf *out, const char *name, struct slice text)
+static void put_text(struct buf *out, struct slice name, struct slice text)
 {
     if (text.len > 0) {
         put_name(out, name);
@@ -20,18 +19,18 @@ static void put_text(struct buf *out, const char *name, struct slice text)
     }
 }
 
-static void put_word(struct buf *out, const char *name, const char *word)
+static void put_word(struct buf *out, struct slice name, const char *word)
 {
     put_text(out, name, slice_str(word));
 }
 
-static void put_number(struct buf *out, const char *name, int64_t n)
+static void put_number(struct buf *out, struct slice name, int64_t n)
 {
     put_name(out, name);
     buf_put_i64(out, n);
 }
 
-static void put_known(struct buf *out, const char *name, int64_t n, int64_t least)
+static void put_known(struct buf *out, struct slice name, int64_t n, int64_t least)
 {
     if (n >= least) {
         put_number(out, name, n);
@@ -41,7 +40,7 @@ static void put_known(struct buf *out, const char *name, int64_t n, int64_t leas
 static void put_reason(struct buf *out, enum reason reason)
 {
     if (reason != REASON_NONE) {
-        put_word(out, "reason", reason_name(reason));
+        put_word(out, SLICE_LIT("\"reason\":"), reason_name(reason));
     }
 }
 
@@ -58,15 +57,15 @@ static void put_payments(struct buf *out, struct slice payments)
     if (payments.len == 0) {
         return;
     }
-    put_name(out, "payments");
+    put_name(out, SLICE_LIT("\"payments\":"));
     buf_putc(out, '[');
     while (order_payment_next(&payments, &answer, &payment_id) == 1) {
         if (out->len > 0 && out->ptr[out->len - 1] != '[') {
             buf_putc(out, ',');
         }
         buf_putc(out, '{');
-        put_text(out, "payment_id", payment_id);
-        put_word(out, "payment", answers_payment_name(answer));
+        put_text(out, SLICE_LIT("\"payment_id\":"), payment_id);
+        put_word(out, SLICE_LIT("\"payment\":"), answers_payment_name(answer));
         buf_putc(out, '}');
     }
     buf_putc(out, ']');
@@ -75,17 +74,17 @@ static void put_payments(struct buf *out, struct slice payments)
 void answers_order(struct buf *out, const struct answers_order *order)
 {
     buf_putc(out, '{');
-    put_text(out, "order_id", order->order_id);
-    put_text(out, "item_id", order->item_id);
-    put_text(out, "user_id", order->user_id);
-    put_known(out, "qty", order->qty, 1);
-    put_word(out, "state", order->state);
+    put_text(out, SLICE_LIT("\"order_id\":"), order->order_id);
+    put_text(out, SLICE_LIT("\"item_id\":"), order->item_id);
+    put_text(out, SLICE_LIT("\"user_id\":"), order->user_id);
+    put_known(out, SLICE_LIT("\"qty\":"), order->qty, 1);
+    put_word(out, SLICE_LIT("\"state\":"), order->state);
     put_reason(out, order->reason);
-    put_known(out, "due", order->due, 1);
+    put_known(out, SLICE_LIT("\"due\":"), order->due, 1);
     put_payments(out, order->payments);
-    put_known(out, "position", order->position, 0);
-    put_known(out, "records_ahead", order->records_ahead, 0);
-    put_word(out, "receipt", order->receipt);
+    put_known(out, SLICE_LIT("\"position\":"), order->position, 0);
+    put_known(out, SLICE_LIT("\"records_ahead\":"), order->records_ahead, 0);
+    put_word(out, SLICE_LIT("\"receipt\":"), order->receipt);
     buf_putc(out, '}');
 }
 
@@ -108,13 +107,13 @@ void answers_entry(struct buf *out, const struct order_entry *entry, struct slic
 void answers_payment(struct buf *out, const struct answers_payment *payment)
 {
     buf_putc(out, '{');
-    put_text(out, "order_id", payment->order_id);
-    put_text(out, "payment_id", payment->payment_id);
-    put_word(out, "payment", payment->payment);
+    put_text(out, SLICE_LIT("\"order_id\":"), payment->order_id);
+    put_text(out, SLICE_LIT("\"payment_id\":"), payment->payment_id);
+    put_word(out, SLICE_LIT("\"payment\":"), payment->payment);
     put_reason(out, payment->reason);
-    put_word(out, "first_order_id", payment->first_order_id);
-    put_word(out, "first_payment", payment->first_payment);
-    put_known(out, "position", payment->position, 0);
+    put_word(out, SLICE_LIT("\"first_order_id\":"), payment->first_order_id);
+    put_word(out, SLICE_LIT("\"first_payment\":"), payment->first_payment);
+    put_known(out, SLICE_LIT("\"position\":"), payment->position, 0);
     buf_putc(out, '}');
 }
 
@@ -122,18 +121,18 @@ void answers_item(struct buf *out, struct slice item_id, const struct item_entry
                   int64_t server_time_ms)
 {
     buf_putc(out, '{');
-    put_text(out, "item_id", item_id);
-    put_word(out, "state", item_state_name(item->state));
-    put_number(out, "total", item->total);
-    put_number(out, "available", item->available);
-    put_number(out, "held", item->held);
-    put_number(out, "sold", item->sold);
-    put_number(out, "limit", item->limit);
-    put_number(out, "hold_ms", item->hold_ms);
-    put_number(out, "opens_at", item->opens_at);
-    put_number(out, "closes_at", item->closes_at);
-    put_number(out, "price", item->price);
-    put_number(out, "server_time", server_time_ms);
+    put_text(out, SLICE_LIT("\"item_id\":"), item_id);
+    put_word(out, SLICE_LIT("\"state\":"), item_state_name(item->state));
+    put_number(out, SLICE_LIT("\"total\":"), item->total);
+    put_number(out, SLICE_LIT("\"available\":"), item->available);
+    put_number(out, SLICE_LIT("\"held\":"), item->held);
+    put_number(out, SLICE_LIT("\"sold\":"), item->sold);
+    put_number(out, SLICE_LIT("\"limit\":"), item->limit);
+    put_number(out, SLICE_LIT("\"hold_ms\":"), item->hold_ms);
+    put_number(out, SLICE_LIT("\"opens_at\":"), item->opens_at);
+    put_number(out, SLICE_LIT("\"closes_at\":"), item->closes_at);
+    put_number(out, SLICE_LIT("\"price\":"), item->price);
+    put_number(out, SLICE_LIT("\"server_time\":"), server_time_ms);
     buf_putc(out, '}');
 }
 

@@ -34,16 +34,25 @@ static void add_field(struct fields *f, const char *name, const char *value)
 
 static void add_retry_after(struct fields *f, int64_t seconds)
 {
-    (void)snprintf(f->retry_after, sizeof(f->retry_after), "%" PRId64, seconds); /* fits */
+    struct buf text;
+
+    buf_init_fixed(&text, f->retry_after, sizeof(f->retry_after));
+    buf_put_i64(&text, seconds); /* fits */
     add_field(f, "Retry-After", f->retry_after);
 }
 
 static void add_location(struct fields *f, const struct call *call, const char *receipt)
 {
-    const int n = snprintf(f->location, sizeof(f->location), "/v1/orders/%s%s%s", call->order_id,
-                           receipt != NULL ? "?receipt=" : "", receipt != NULL ? receipt : "");
+    struct buf location;
 
-    if (n > 0 && (size_t)n < sizeof(f->location)) {
+    buf_init_fixed(&location, f->location, sizeof(f->location));
+    buf_puts(&location, "/v1/orders/");
+    buf_puts(&location, call->order_id);
+    if (receipt != NULL) {
+        buf_puts(&location, "?receipt=");
+        buf_puts(&location, receipt);
+    }
+    if (buf_ok(&location)) {
         add_field(f, "Location", f->location);
     }
 }
