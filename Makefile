@@ -178,7 +178,7 @@ JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: test
 test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
 	@tools/deps.sh build unit servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(DIFFERENTIAL) $(SIM) $(SKEW)
+	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(BENCHES) $(DIFFERENTIAL) $(SIM) $(SKEW)
 	@$(MAKE) --no-print-directory check
 	@$(SIM) --schedules 2000 --jobs 2 --coverage
 	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)

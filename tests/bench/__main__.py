@@ -81,10 +81,11 @@ def progress(text, end="\r"):
 
 
 def run(bench, given, runs):
-    given.told, pairs = [], []
+    pairs = []
     print(f"{bench.name}: {bench.what}", file=sys.stderr)
     for i in range(runs):
         progress(f"{bench.name}: {i + 1} of {runs}")
+        given.told = []
         pairs.append(bench.measure(given))
     ratios = [ours / reference for ours, reference in pairs]
     return {

@@ -12,14 +12,14 @@ from bench.system import Chain, fill
 CROWD = 60000
 CONNECTIONS = 1000  # as many requests are under way when more want to
 SECONDS = 8
-WARM_UP = ["--arrivals=steady", "--rate=3000", "--duration=3s"]
+WARM_UP_SECONDS = 3
 
 
 def warm_chain(given, partitions=4):
     """Started, and no longer slow because nothing was compiled, cached or connected yet."""
     chain = Chain(given, partitions)
     try:
-        chain.start().storm(*WARM_UP)
+        chain.start().storm("--arrivals=steady", "--rate=3000", f"--duration={given.many(WARM_UP_SECONDS)}s")
     except BaseException:
         chain.close()
         raise

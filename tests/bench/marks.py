@@ -6,7 +6,7 @@
         return ours, reference
 
 Both numbers are of the same minute on the same machine; only their ratio means something elsewhere.
-given.tell(text) adds a line to what is shown.  A bench whose answers are not what they should be fails.
+given.tell(text) adds a line to what is shown of the last run.  A bench whose answers are not what they should be fails.
 """
 
 import importlib

@@ -1,7 +1,9 @@
 /*
  * What the pure parts of a request cost: parsing, the token with and without the cache, the rate
- * limits, and its records beside the same done with the JSON library alone.  Nanoseconds of CPU
+ * limits; and its records beside the same done with the JSON library alone.  Nanoseconds of CPU
  * each, on this machine.
+ *
+ *     build/tests/pure_bench [request | records | all [ROUNDS]]
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -15,9 +17,10 @@
 #include "producer/bucket.h"
 #include "producer/http_parse.h"
 
-enum { ROUNDS = 300000, USERS = 1000, TOKEN_BYTES = 256 };
+enum { ROUNDS_MAX = 50000, USERS = 1000, TOKEN_BYTES = 256 };
 
 static char tokens[USERS][TOKEN_BYTES];
+static size_t rounds = ROUNDS_MAX;
 static const char secret[] = "0123456789abcdef0123456789abcdef";
 
 static int64_t cpu_us(void)
@@ -28,7 +31,7 @@ static int64_t cpu_us(void)
                : 0;
 }
 
-static void tell(const char *what, int64_t from_us, size_t rounds)
+static void tell(const char *what, int64_t from_us)
 {
     printf("%-28s %6.0f ns\n", what, (double)(cpu_us() - from_us) * 1e3 / (double)rounds);
 }
@@ -53,11 +56,11 @@ static void bench_parse(void)
                        "{\"item_id\":\"phone@3\",\"qty\":    1}",
                        tokens[0]);
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         struct http_progress progress = {0};
         require(http_parse(&progress, &limits, text, (size_t)len, &msg) == HTTP_PARSE_DONE);
     }
-    tell("parse an order", from_us, ROUNDS);
+    tell("parse an order", from_us);
 }
 
 static void bench_verify(const char *what, size_t cached_max, size_t users)
@@ -68,10 +71,10 @@ static void bench_verify(const char *what, size_t cached_max, size_t users)
     int64_t now_ms = clock_wall_ms();
     struct jwt_identity identity;
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         require(jwt_verify(j, slice_str(tokens[i % users]), now_ms, &identity, NULL));
     }
-    tell(what, from_us, ROUNDS);
+    tell(what, from_us);
     jwt_destroy(j);
 }
 
@@ -85,14 +88,14 @@ static void bench_buckets(void)
     struct bucket_refusal refusal;
     static const char address[16] = {0};
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         struct bucket_visit visit = {.is_global = true};
         visit.keys[BUCKET_IP] = (struct slice){address, sizeof(address)};
         visit.keys[BUCKET_USER] = (struct slice){(const char *)&i, sizeof(i)};
         visit.keys[BUCKET_ITEM] = SLICE_LIT("phone@3");
         require(bucket_take(b, &visit, (int64_t)i, &refusal));
     }
-    tell("rate limits, all four", from_us, ROUNDS);
+    tell("rate limits, all four", from_us);
     bucket_destroy(b);
 }
 
@@ -130,19 +133,19 @@ static void bench_encode(void)
     command_parse(&cmd, slice_str(order_text), 1, 3, 4);
     require(cmd.type == COMMAND_ORDER);
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         require(command_format(&cmd, text, sizeof(text)) > 0);
     }
-    tell("encode an order", from_us, ROUNDS);
+    tell("encode an order", from_us);
     require(strcmp(text, order_text) == 0);
 
     buf_init(&out, sizeof(text));
     from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         buf_clear(&out);
         require(outcome_format(&out, &head, &cmd, SLICE_LIT("998 1712345978901"), NULL));
     }
-    tell("encode an outcome", from_us, ROUNDS);
+    tell("encode an outcome", from_us);
     json_t *tree = outcome_tree();
     size_t len = json_dumpb(tree, text, sizeof(text), JSON_COMPACT);
     require(slice_eq(buf_slice(&out), (struct slice){text, len}));
@@ -154,25 +157,25 @@ static size_t bench_dump(const char *what, json_t *tree(void), char *text, size_
 {
     size_t len = 0;
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         json_t *made = tree();
         len = json_dumpb(made, text, size, JSON_COMPACT);
         require(len > 0 && len < size);
         json_decref(made);
     }
-    tell(what, from_us, ROUNDS);
+    tell(what, from_us);
     return len;
 }
 
 static void bench_load(const char *what, struct slice text)
 {
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         json_t *made = json_loadb(text.ptr, text.len, 0, NULL);
         require(made != NULL);
         json_decref(made);
     }
-    tell(what, from_us, ROUNDS);
+    tell(what, from_us);
 }
 
 static void bench_records(void)
@@ -187,24 +190,24 @@ static void bench_records(void)
     require(slice_eq(order, slice_str(order_text)));
     bench_load("library decodes an order", order);
     int64_t from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         command_parse(&cmd, order, 1, 3, 4);
         require(cmd.type == COMMAND_ORDER);
     }
-    tell("decode an order", from_us, ROUNDS);
+    tell("decode an order", from_us);
 
     struct slice told = {
         text, bench_dump("library encodes an outcome", outcome_tree, text, sizeof(text))};
     bench_load("library decodes an outcome", told);
     from_us = cpu_us();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         require(outcome_parse(&outcome, told, NULL) && outcome.n_events == 1);
     }
-    tell("decode an outcome", from_us, ROUNDS);
+    tell("decode an outcome", from_us);
     outcome_fini(&outcome);
 }
 
-int main(void)
+static void bench_requests(void)
 {
     for (size_t i = 0; i < USERS; i++) {
         char user[32];
@@ -216,6 +219,21 @@ int main(void)
     bench_verify("verify, remembered", 4096, USERS);
     bench_verify("verify, never remembered", 1, USERS);
     bench_buckets();
-    bench_records();
+}
+
+int main(int argc, char **argv)
+{
+    const char *part = argc > 1 ? argv[1] : "all";
+    if (argc > 2) {
+        long n = strtol(argv[2], NULL, 10);
+        require(n > 0 && n <= ROUNDS_MAX);
+        rounds = (size_t)n;
+    }
+    if (strcmp(part, "records") != 0) {
+        bench_requests();
+    }
+    if (strcmp(part, "request") != 0) {
+        bench_records();
+    }
     return 0;
 }
