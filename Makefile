@@ -144,6 +144,7 @@ endif
 $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
+$(BUILD)/obj/tests/bench/ring_bench.o $(BUILD)/tidy/tests/bench/ring_bench.ok: | deps-bench
 
 -include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
 .DELETE_ON_ERROR:
@@ -261,7 +262,7 @@ lint: all | deps-lint ## shellcheck; what common/ may include; options missing f
 	@tools/optscan.sh $(BUILD)/bin
 
 # Packages by what needs them; tools/deps.sh knows which and why.
-DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-lint deps-fuzz
+DEPS_GROUPS := deps-build deps-unit deps-servers deps-tests deps-bench deps-lint deps-fuzz
 .PHONY: deps $(DEPS_GROUPS)
 deps: ## install every Debian package that any target needs
 	@tools/deps.sh $(DEPS_GROUPS:deps-%=%)

@@ -65,6 +65,7 @@ LIST
         cat <<'LIST'
 wrk                      wrk                              as many requests as a door takes
 nginx-light              /usr/sbin/nginx                  a door that does nothing, to compare with
+libck-dev                /usr/include/ck_ring.h           a ring to compare ours with
 LIST
         ;;
     fuzz)

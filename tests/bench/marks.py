@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 BENCHES = {}
-MODULES = ("chain", "door", "connections", "matcher", "script", "growth", "pure", "record")
+MODULES = ("chain", "door", "connections", "matcher", "script", "growth", "ring", "pure", "record")
 
 
 @dataclass
