@@ -81,7 +81,7 @@ def progress(text, end="\r"):
 
 
 def run(bench, given, runs):
-    pairs = []
+    pairs, began = [], time.monotonic()
     print(f"{bench.name}: {bench.what}", file=sys.stderr)
     for i in range(runs):
         progress(f"{bench.name}: {i + 1} of {runs}")
@@ -92,7 +92,8 @@ def run(bench, given, runs):
         "name": bench.name, "value": statistics.median(p[0] for p in pairs), "unit": bench.unit,
         "reference": bench.reference, "reference_value": statistics.median(p[1] for p in pairs),
         "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)], "runs": runs,
-        "better": "less" if bench.is_cost else "more", "size": given.size, "at": int(time.time()), "told": given.told,
+        "better": "less" if bench.is_cost else "more", "size": given.size, "at": int(time.time()),
+        "seconds": round(time.monotonic() - began), "told": given.told,
     }
 
 

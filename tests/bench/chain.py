@@ -12,14 +12,14 @@ from bench.system import Chain, fill
 CROWD = 60000
 CONNECTIONS = 1000  # as many requests are under way when more want to
 SECONDS = 8
-WARM_UP_SECONDS = 3
+WARM_UP = 10000
 
 
 def warm_chain(given, partitions=4):
     """Started, and no longer slow because nothing was compiled, cached or connected yet."""
     chain = Chain(given, partitions)
     try:
-        chain.start().storm("--arrivals=steady", "--rate=3000", f"--duration={given.many(WARM_UP_SECONDS)}s")
+        saturate(chain.start(), given.many(WARM_UP), connections=200)
     except BaseException:
         chain.close()
         raise
@@ -38,22 +38,25 @@ def rate_of(told):
     return 0.8 * total / (times[1] - times[0])
 
 
-def saturate(chain, orders, items=None):
-    """All come within a second, and wait in front of the door until a connection is free."""
-    crowd = ["--arrivals=crowd", "--spread-ms=1000", "--front=20", f"--shoppers={orders}", f"--connections={CONNECTIONS}"]
+def saturate(chain, orders, items=None, connections=CONNECTIONS):
+    """All come within half a second, and wait in front of the door until a connection is free."""
+    crowd = ["--arrivals=crowd", "--spread-ms=500", "--front=20", f"--shoppers={orders}", f"--connections={connections}"]
     return chain.storm(*crowd, items=items)
 
 
-def cpu_of(told):
+def shown(told):
+    """What it took, and who had to come again."""
     parts = sorted(told["cpu_s"].items(), key=lambda part: -part[1])
-    return ", ".join(f"{name} {seconds * 1e6 / told['shoppers']:.1f}" for name, seconds in parts)
+    cpu = ", ".join(f"{name} {seconds * 1e6 / told['shoppers']:.1f}" for name, seconds in parts)
+    again = sum(told["refused"].values())
+    return f"us of CPU per order: {cpu}" + (f"; told to come again: {again}" if again else "")
 
 
 def decide(given):
     """Orders per second, in a chain of its own."""
     with warm_chain(given) as chain:
         told = saturate(chain, given.many(CROWD))
-        given.tell(f"us of CPU per order: {cpu_of(told)}; the record was at most {told['behind']} orders behind")
+        given.tell(f"{shown(told)}; the record was at most {told['behind']} orders behind")
         bare = fill(chain.brokers, chain.dead, chain.partitions, given.many(5 * CROWD))
         return rate_of(told), bare.records / bare.seconds
 
@@ -86,7 +89,7 @@ def chain_p99(given):
         bare = fill(chain.brokers, chain.dead, chain.partitions, int(0.7 * rate * 2), rate=int(0.7 * rate))
     ms = told["latency_ms"]
     given.tell(f"at {0.7 * rate:,.0f} orders/s: p50 {ms['decided']['p50']:.1f} ms, p99.9 {ms['decided']['p99.9']:.1f} ms; "
-               f"sent late by stampede itself: p99 {ms['late']['p99']:.1f} ms")
+               f"sent late by stampede itself: p99 {ms['late']['p99']:.1f} ms; {shown(told)}")
     return ms["decided"]["p99"], bare.p99_us / 1000
 
 
@@ -95,8 +98,8 @@ def latency_load(given):
     """From press to decision at 10, 50 and 90 % of the chain's limit; p99 at 90 %."""
     with warm_chain(given) as chain:
         told = [at(chain, given, share)["latency_ms"]["decided"] for share in (0.1, 0.5, 0.9)]
-    shown = [f"{load} %: {ms['p50']:.1f}, {ms['p99']:.1f}, {ms['p99.9']:.1f}" for load, ms in zip((10, 50, 90), told)]
-    given.tell(f"p50, p99, p99.9 in ms at {'; '.join(shown)}")
+    rows = [f"{load} %: {ms['p50']:.1f}, {ms['p99']:.1f}, {ms['p99.9']:.1f}" for load, ms in zip((10, 50, 90), told)]
+    given.tell(f"p50, p99, p99.9 in ms at {'; '.join(rows)}")
     return told[2]["p99"], told[0]["p99"]
 
 
@@ -117,5 +120,5 @@ def partitions(given):
         with warm_chain(given, partitions=n) as chain:
             told = saturate(chain, given.many(CROWD))
             rates[n] = rate_of(told)
-            given.tell(f"{n}: {rates[n]:,.0f} orders/s; us of CPU per order: {cpu_of(told)}")
+            given.tell(f"{n}: {rates[n]:,.0f} orders/s; {shown(told)}")
     return rates[16], rates[1]

@@ -134,8 +134,8 @@ class Chain(Record):
 
     @staticmethod
     def check_storm(told, commands):
-        """Everybody was served, once, by an order of their own; hardly anybody had to come twice."""
+        """Everybody was served, once, by an order of their own; not many were told to come again."""
         assert told["ok"] and told["shoppers"] == told["reserved"] == told["ends"]["abandoned"] <= commands, told["ends"]
         wrong = {what: told[what] for what in ("unknown", "unexpected", "timeouts", "rejected") if told[what]}
         assert not wrong, wrong
-        assert sum(told["refused"].values()) <= told["shoppers"] / 100, told["refused"]
+        assert sum(told["refused"].values()) <= told["shoppers"] / 10, told["refused"]
