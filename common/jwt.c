@@ -36,12 +36,21 @@ static const int64_t TIME_MAX_S = 253402300799;
 /* What everybody's library writes; known to be good without being parsed. */
 static const char usual_header[] = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 
+/*
+ * Remembered tokens stand in the order of coming, the oldest gives way; a table by hash says where.
+ * So a token that was not seen before touches one line of the table and nothing else, and what is
+ * written of it stands beside what was written last.
+ */
 struct cached {
-    uint64_t hash;
     int64_t from_ms; /* when it was verified; before that, its other times may forbid it */
     struct jwt_identity identity;
     size_t token_len; /* 0: empty */
     char token[CACHED_TOKEN_MAX];
+};
+
+struct place {
+    uint32_t tag; /* the upper half of the hash */
+    uint32_t at;
 };
 
 struct jwt {
@@ -49,8 +58,10 @@ struct jwt {
     char *issuer;
     char *audience;
     int64_t leeway_ms;
-    struct cached *cached;
-    size_t cached_mask;
+    struct cached *cached; /* NULL: none */
+    struct place *places;
+    size_t cached_mask; /* of both */
+    size_t cached_next;
     uint64_t seed; /* of the cache's hash */
 };
 
@@ -118,6 +129,7 @@ static void make_cache(struct jwt *j, size_t cached_max)
         size *= 2;
     }
     j->cached = xcalloc(size, sizeof(*j->cached));
+    j->places = xcalloc(size, sizeof(*j->places));
     j->cached_mask = size - 1;
     if (getrandom(&j->seed, sizeof(j->seed), 0) != (ssize_t)sizeof(j->seed)) {
         j->seed = (uint64_t)(uintptr_t)j->cached; /* never, after boot */
@@ -159,36 +171,47 @@ void jwt_destroy(struct jwt *j)
     free(j->issuer);
     free(j->audience);
     free(j->cached);
+    free(j->places);
     free(j);
 }
 
 /* The cache */
 
-/* Where the token is remembered, or would be. */
-static struct cached *cached_of(const struct jwt *j, struct slice token, uint64_t *hash)
+static bool is_cacheable(const struct jwt *j, struct slice token)
 {
-    if (j->cached == NULL || token.len > CACHED_TOKEN_MAX) {
-        return NULL;
-    }
-    *hash = XXH3_64bits_withSeed(token.ptr, token.len, j->seed);
-    return &j->cached[*hash & j->cached_mask];
+    return j->cached != NULL && token.len > 0 && token.len <= CACHED_TOKEN_MAX;
 }
 
-static bool is_remembered(const struct cached *c, uint64_t hash, struct slice token, int64_t now_ms)
+static struct place *place_of(const struct jwt *j, uint64_t hash)
 {
-    return c != NULL && c->hash == hash &&
-           slice_eq(token, (struct slice){c->token, c->token_len}) && token.len > 0 &&
-           now_ms >= c->from_ms && now_ms < c->identity.expires_ms;
+    return &j->places[hash & j->cached_mask];
 }
 
-static void remember(struct cached *c, uint64_t hash, struct slice token, int64_t now_ms,
+/* NULL when the token is not remembered.  A place may be another's meanwhile: the token decides. */
+static const struct cached *recall(const struct jwt *j, struct slice token, uint64_t hash,
+                                   int64_t now_ms)
+{
+    const struct place *place = place_of(j, hash);
+    const struct cached *c = &j->cached[place->at];
+
+    return place->tag == (uint32_t)(hash >> 32) &&
+                   slice_eq(token, (struct slice){c->token, c->token_len}) &&
+                   now_ms >= c->from_ms && now_ms < c->identity.expires_ms
+               ? c
+               : NULL;
+}
+
+static void remember(struct jwt *j, struct slice token, uint64_t hash, int64_t now_ms,
                      const struct jwt_identity *identity)
 {
-    c->hash = hash;
+    const size_t at = j->cached_next++ & j->cached_mask;
+    struct cached *c = &j->cached[at];
+
     c->from_ms = now_ms;
     c->identity = *identity;
     c->token_len = token.len;
     memcpy(c->token, token.ptr, token.len);
+    *place_of(j, hash) = (struct place){.tag = (uint32_t)(hash >> 32), .at = (uint32_t)at};
 }
 
 /* Checking */
@@ -465,24 +488,34 @@ static bool check_part(const struct jwt *j, struct slice part, int64_t now_ms,
     return is_good;
 }
 
+static bool verify(const struct jwt *j, struct slice token, int64_t now_ms,
+                   struct jwt_identity *identity, struct err *err)
+{
+    struct parts parts = {.header = {NULL, 0}};
+
+    return take_apart(token, &parts, err) && check_mac(j, &parts, err) &&
+           check_header(parts.header, err) && check_part(j, parts.claims, now_ms, identity, err);
+}
+
 bool jwt_verify(struct jwt *j, struct slice token, int64_t now_ms, struct jwt_identity *identity,
                 struct err *err)
 {
-    struct parts parts = {.header = {NULL, 0}};
-    uint64_t hash = 0;
-    struct cached *cached = cached_of(j, token, &hash);
+    const struct cached *cached;
+    uint64_t hash;
 
-    if (is_remembered(cached, hash, token, now_ms)) {
+    if (!is_cacheable(j, token)) {
+        return verify(j, token, now_ms, identity, err);
+    }
+    hash = XXH3_64bits_withSeed(token.ptr, token.len, j->seed);
+    cached = recall(j, token, hash, now_ms);
+    if (cached != NULL) {
         *identity = cached->identity;
         return true;
     }
-    if (!take_apart(token, &parts, err) || !check_mac(j, &parts, err) ||
-        !check_header(parts.header, err) || !check_part(j, parts.claims, now_ms, identity, err)) {
+    if (!verify(j, token, now_ms, identity, err)) {
         return false;
     }
-    if (cached != NULL) {
-        remember(cached, hash, token, now_ms, identity);
-    }
+    remember(j, token, hash, now_ms, identity);
     return true;
 }
 

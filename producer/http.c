@@ -54,7 +54,7 @@ static struct conn *finish_request(struct http_request *req)
     h->pending--;
     http_count(h, STAT_HTTP_PENDING, -1);
     http_count(h, c == NULL ? STAT_HTTP_ORPHANS : STAT_HTTP_ANSWERS, 1);
-    STAILQ_INSERT_TAIL(&h->free_requests, req, link);
+    STAILQ_INSERT_HEAD(&h->free_requests, req, link);
     if (c != NULL) {
         c->request = NULL;
     } else if (h->is_destroyed && h->pending == 0) {

@@ -1,8 +1,8 @@
 /*
  * A fixed array of slots.  Every slot is in exactly one list: free, flying (in order of
- * deadline, as all have the same timeout) or placed (in order of delivery); change_list() is the
- * only way from one to another.  A ticket is the slot's number and its generation, which grows
- * whenever the slot's command leaves flight, so that an old ticket never names a new command.
+ * deadline, as all have the same timeout) or placed (in order of delivery); only change_list() and
+ * release() move it.  A ticket is the slot's number and its generation, which grows whenever the
+ * slot's command leaves flight, so that an old ticket never names a new command.
  * Orders, flying or placed, are also in a hash table of chains by their id.
  *
  * Parties are nodes of a second fixed array, chained to their slot in reverse order of joining.
@@ -99,6 +99,25 @@ static void list_append(struct inflight *t, uint32_t at, enum list_name name)
         t->slots[l->tail].next = at;
     }
     l->tail = at;
+    l->count++;
+}
+
+/* To the front of the free ones: what was used last is still in the processor's cache. */
+static void release(struct inflight *t, uint32_t at)
+{
+    struct slot *s = &t->slots[at];
+    struct list *l = &t->lists[LIST_FREE];
+
+    list_remove(t, at);
+    s->list = LIST_FREE;
+    s->prev = NIL;
+    s->next = l->head;
+    if (l->head == NIL) {
+        l->tail = at;
+    } else {
+        t->slots[l->head].prev = at;
+    }
+    l->head = at;
     l->count++;
 }
 
@@ -230,7 +249,7 @@ static void leave(struct inflight *t, uint32_t at, enum inflight_fate fate, int6
         change_list(t, at, LIST_PLACED);
     } else {
         index_remove(t, at);
-        change_list(t, at, LIST_FREE);
+        release(t, at);
     }
     while (node != NIL) {
         const uint32_t next = t->parties[node].next;
@@ -360,7 +379,7 @@ void inflight_decided(struct inflight *t, struct slice order_id)
     }
     if (t->slots[at].list == LIST_PLACED) {
         index_remove(t, at);
-        change_list(t, at, LIST_FREE);
+        release(t, at);
     } else {
         t->slots[at].is_decided = true;
     }
