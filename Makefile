@@ -144,7 +144,7 @@ endif
 $(BUILD)/obj/common/version.o: CPPFLAGS += -DSECKILL_VERSION='"$(VERSION)"'
 
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c)): | deps-unit
-$(BUILD)/obj/tests/bench/ring_bench.o $(BUILD)/tidy/tests/bench/ring_bench.ok: | deps-bench
+$(BUILD)/obj/tests/bench/ring_bench.o $(BUILD)/tidy/tests/bench/ring_bench.ok: | deps-tests
 
 -include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
 .DELETE_ON_ERROR:

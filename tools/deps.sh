@@ -59,13 +59,13 @@ python3-requests         -                                HTTP from the tests
 bpftrace                 bpftrace                         looks on at the probes (tools/trace)
 binutils                 readelf                          lists them
 strace                   strace                           makes a server's disk slow (make chaos ROW=H3)
+libck-dev                /usr/include/ck_ring.h           a ring that the benches compare ours with
 LIST
         ;;
     bench)
         cat <<'LIST'
 wrk                      wrk                              as many requests as a door takes
 nginx-light              /usr/sbin/nginx                  a door that does nothing, to compare with
-libck-dev                /usr/include/ck_ring.h           a ring to compare ours with
 LIST
         ;;
     fuzz)
