@@ -1,6 +1,7 @@
 #include "common/clock.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <time.h>
 
 static const struct clock_hands *pretended;
@@ -27,6 +28,20 @@ int64_t clock_mono_ms(void)
 int64_t clock_wall_ms(void)
 {
     return pretended != NULL ? pretended->wall_ms : read_us(CLOCK_REALTIME) / 1000;
+}
+
+void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_SIZE])
+{
+    const time_t seconds = (time_t)(wall_ms / 1000);
+    char text[CLOCK_TEXT_SIZE - 6];
+    struct tm tm;
+
+    if (wall_ms < 0 || gmtime_r(&seconds, &tm) == NULL ||
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+        (void)snprintf(out, CLOCK_TEXT_SIZE, "-");
+    } else {
+        (void)snprintf(out, CLOCK_TEXT_SIZE, "%s.%03dZ", text, (int)(wall_ms % 1000));
+    }
 }
 
 void clock_pretend(const struct clock_hands *hands)

@@ -9,11 +9,16 @@
 
 #include <stdint.h>
 
+enum { CLOCK_TEXT_SIZE = 32 };
+
 int64_t clock_mono_us(void);
 int64_t clock_mono_ms(void);
 
 /* Milliseconds since 1970, UTC. */
 int64_t clock_wall_ms(void);
+
+/* Such a time as 2026-11-11T12:00:00.000Z; "-" for one before 1970 or beyond all calendars. */
+void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_SIZE]);
 
 /* What the clocks show while pretended; the test moves the hands. */
 struct clock_hands {

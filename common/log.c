@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -84,15 +83,10 @@ void log_set_sink(log_sink_fn *sink, void *arg)
 
 static void put_time(struct buf *b)
 {
-    const int64_t now_ms = clock_wall_ms();
-    const time_t seconds = (time_t)(now_ms / 1000);
-    struct tm tm = {0};
-    char text[32];
+    char text[CLOCK_TEXT_SIZE];
 
-    /* Fails only for years that do not fit an int. */
-    (void)gmtime_r(&seconds, &tm);
-    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-    buf_printf(b, "%s.%03dZ", text, (int)(now_ms % 1000));
+    clock_text(clock_wall_ms(), text);
+    buf_puts(b, text);
 }
 
 /* A character that needs no quotes: it cannot end a value, nor look like `key=` or an escape. */

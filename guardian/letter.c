@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/command.h"
 #include "common/hex.h"
 
@@ -122,16 +122,10 @@ static void put_field(struct buf *out, struct slice s, size_t max)
 /* RFC 3339, UTC. */
 static void put_time(struct buf *out, int64_t wall_ms)
 {
-    const time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    char text[32];
+    char text[CLOCK_TEXT_SIZE];
 
-    if (wall_ms < 0 || gmtime_r(&seconds, &tm) == NULL ||
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
-        buf_putc(out, '-');
-        return;
-    }
-    buf_printf(out, "%s.%03dZ", text, (int)(wall_ms % 1000));
+    clock_text(wall_ms, text);
+    buf_puts(out, text);
 }
 
 void letter_put_line(struct buf *out, const struct letter *l)

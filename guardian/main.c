@@ -11,6 +11,7 @@
 #include "guardian/archive.h"
 #include "guardian/db.h"
 #include "guardian/dead.h"
+#include "guardian/explain.h"
 #include "guardian/migrate.h"
 #include "guardian/rebuild.h"
 #include "guardian/reconcile.h"
@@ -54,11 +55,9 @@ static const struct command_row {
     int (*run)(const struct settings *settings);
     bool has_words; /* it judges the words after its name itself */
 } commands[] = {
-    {"dead", dead_run, true},
-    {"migrate", migrate, false},
-    {"reconcile", reconcile_run, false},
-    {"verify", verify_run, false},
-    {"rebuild", rebuild_run, false},
+    {"dead", dead_run, true},        {"explain", explain_run, true},
+    {"migrate", migrate, false},     {"reconcile", reconcile_run, false},
+    {"verify", verify_run, false},   {"rebuild", rebuild_run, false},
     {"archive", archive_run, false},
 };
 

@@ -26,8 +26,9 @@ static const struct conf_option own[] = {
             "Longest wait for Redis to connect or to answer."),
     CONF_MS("drain-timeout", struct settings, drain_ms, "30s", 100, 3600000,
             "Longest time between the first signal and the end."),
-    CONF_ARG_BOOL("json", struct settings, json,
-                  "reconcile, verify, dead: the result as a JSON object (list: one per line)."),
+    CONF_ARG_BOOL(
+        "json", struct settings, json,
+        "reconcile, verify, explain, dead: the result as a JSON object (list: one per line)."),
     CONF_ARG_BOOL("quiet", struct settings, quiet,
                   "reconcile, verify, dead: print no more than has to be told; for crontab."),
     {.name = "timeout",
@@ -88,6 +89,7 @@ const struct conf_spec settings_spec = {
         "  seckill-guardian migrate       brings the database's schema up to this build's\n"
         "  seckill-guardian reconcile     compares Redis and MySQL while traffic runs\n"
         "  seckill-guardian verify        refolds the log and compares Redis and MySQL with it\n"
+        "  seckill-guardian explain ORDER one order's life in the log, Redis and MySQL\n"
         "  seckill-guardian dead list     records that nobody could process, as PARTITION:OFFSET\n"
         "  seckill-guardian dead show PARTITION:OFFSET\n"
         "  seckill-guardian dead replay PARTITION:OFFSET   appends it anew, corrected\n"
@@ -95,8 +97,10 @@ const struct conf_spec settings_spec = {
         "  seckill-guardian archive       lets the log forget what MySQL has (--trim)\n"
         "\n"
         "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
-        "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of dead:\n"
-        "0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong usage.\n"
+        "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of explain:\n"
+        "0 Redis and MySQL agree, 1 not, or nobody knows it, 2 could not ask all, 64 wrong usage.\n"
+        "Of dead: 0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong\n"
+        "usage.\n"
         "Of rebuild and archive: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n",
     .groups = groups,
     .family = &options_family,
