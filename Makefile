@@ -177,12 +177,13 @@ $(SKEW): tests/lib/skew.c
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test
-test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some)
+test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some, LANES=2)
 	@tools/deps.sh build unit servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(BENCHES) $(DIFFERENTIAL) $(SIM) $(SKEW)
 	@$(MAKE) --no-print-directory check
 	@$(SIM) --schedules 2000 --jobs 2 --coverage
-	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration $(PYTEST)
+	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration \
+	    -n $(or $(LANES),2) --dist loadfile $(PYTEST)
 
 # The fault matrix (docs/faults.md), each row on a stack of its own under build/chaos/.
 .PHONY: chaos soak
@@ -275,7 +276,7 @@ install: all ## programs into $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
 clean: ## stop the stacks and remove every build directory
-	@for stack in build*/run build*/test-stack build*/chaos/*/stack; do tools/stack.sh remove "$$stack"; done
+	@for stack in build*/run build*/test-stack* build*/chaos/*/stack; do tools/stack.sh remove "$$stack"; done
 	rm -rf build build-address build-thread
 
 help: ## this list

@@ -52,6 +52,7 @@ LIST
     tests)
         cat <<'LIST'
 python3-pytest           -                                runs the integration tests
+python3-pytest-xdist     -                                two files of them at a time
 python3-pymysql          -                                MySQL from the tests
 python3-redis            -                                Redis from the tests
 python3-confluent-kafka  -                                Kafka from the tests

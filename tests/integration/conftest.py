@@ -19,9 +19,11 @@ def given_mysql():
 def stack():
     """One running Kafka, Redis and MariaDB for the whole session; KEEP=1 leaves them afterwards.
 
-    Tests share it: whoever breaks a server brings it back, and names its own topics and items.
+    Tests share it: whoever breaks a server brings it back, and names its own topics and items.  Each
+    lane of pytest-xdist has one: all tests of a file run in the same lane, one after the other.
     """
-    servers = Stack(BUILD / "test-stack", given_mysql())
+    lane = os.environ.get("PYTEST_XDIST_WORKER", "")
+    servers = Stack(BUILD / f"test-stack{lane}", given_mysql())
     servers.remove()
     servers.start()
     yield servers
