@@ -8,10 +8,12 @@ spread their least and greatest.  Exit status 1 if a bench failed.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -156,6 +158,11 @@ def run_all(known, wanted, options):
     return failed
 
 
+def stop(*_):
+    """Whatever runs ends with us."""
+    sys.exit("stopped")
+
+
 def main():
     known = marks.load()
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -171,8 +178,16 @@ def main():
         for b in known.values():
             print(f"{b.name:20} {b.what}; {b.unit}, beside: {b.reference}")
         return
-    if failed := run_all(known, wanted, options):
-        sys.exit(f"failed: {' '.join(failed)}")
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    with (REPORT.parent / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another one runs in {REPORT.parent}")
+        if failed := run_all(known, wanted, options):
+            sys.exit(f"failed: {' '.join(failed)}")
 
 
 if __name__ == "__main__":

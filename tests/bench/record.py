@@ -98,7 +98,7 @@ def rows_in(cursor, tables):
 
 
 def record_anew(f):
-    """Rows per second of a guardian with an empty database, from its first commit on."""
+    """Rows and orders per second of a guardian with an empty database, from its first commit on."""
     w, name = f.world, f"{f.world.database}_anew"
     w.execute(f"CREATE DATABASE {name}")
     db = None
@@ -113,11 +113,12 @@ def record_anew(f):
                 return cursor.fetchone()[0]
 
             wait_until(lambda: position() >= 0, 60, "the first commit", 0.005)
-            before = rows_in(cursor, TABLES)
+            rows, orders = rows_in(cursor, TABLES), rows_in(cursor, ["orders"])
             took = seconds_until(lambda: position() >= f.end)
-            rows = rows_in(cursor, TABLES) - before
+            rows, orders = rows_in(cursor, TABLES) - rows, rows_in(cursor, ["orders"]) - orders
+            assert rows_in(cursor, ["orders"]) == f.orders
         assert g.stop() == 0
-        return rows / took
+        return rows / took, orders / took
     finally:
         if db:
             db.close()
@@ -148,5 +149,6 @@ def insert_bare(f):
 def durable(given):
     """A guardian with an empty database records the topic of outcomes, with ledger, payments and position."""
     f = filled(given)
-    rows = record_anew(f)
+    rows, orders = record_anew(f)
+    given.tell(f"{orders:,.0f} orders/s")
     return rows, insert_bare(f)

@@ -65,7 +65,8 @@ class Chain(Record):
         self.guardian()
         # Nobody comes too often here.
         free = {f"rate_{what}": 0 for what in ("global", "item", "user", "ip")}
-        environ = self.environ(**({"listen": self.url.rpartition("/")[2]} | free | settings))
+        mine = {"listen": self.url.rpartition("/")[2], "listen_shared": "false"}
+        environ = self.environ(**(mine | free | settings))
         self.door = ProducerProcess(self.dir / f"producer-{self.name}.log", environ)
         wait_until(self.is_open, 60, "the door is ready")
         return self
