@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/span.h"
 #include "common/xmalloc.h"
 
 enum { FIRST_CAPACITY = 256 };
@@ -152,20 +153,9 @@ static void put_escape(struct buf *b, unsigned char c)
     }
 }
 
-/* The bytes at the front that are printable ASCII without an escape. */
-static size_t count_plain(struct slice s)
-{
-    size_t n = 0;
-
-    while (n < s.len && s.ptr[n] >= ' ' && s.ptr[n] <= '~' && s.ptr[n] != '"' && s.ptr[n] != '\\') {
-        n++;
-    }
-    return n;
-}
-
 void buf_json_string(struct buf *b, struct slice s)
 {
-    size_t plain = count_plain(s); /* bytes seen that can be copied as they are */
+    size_t plain = span_plain(s.ptr, s.len); /* bytes seen that can be copied as they are */
 
     buf_putc(b, '"');
     while (plain < s.len) {

@@ -25,28 +25,39 @@ enum {
     RECORD_INLINE = 2048, /* records up to this size are hashed from one copy on the stack */
 };
 
-static bool is_item_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '_' || c == '.';
-}
+enum char_class {
+    CHAR_ITEM = 1, /* A-Z a-z 0-9 . _ - */
+    CHAR_ID = 2,   /* printable, without `"` `,` `;` `\` */
+    CHAR_HEX = 4,  /* 0-9 a-f */
+};
 
-static bool is_id_char(char c)
+/* clang-format off */
+static const uint8_t classes[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 0x00 */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 0x10 */
+    0, 2, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 3, 3, 2, /* 0x20 */
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 0, 2, 2, 2, 2, /* 0x30 */
+    2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, /* 0x40 */
+    3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 0, 2, 2, 3, /* 0x50 */
+    2, 7, 7, 7, 7, 7, 7, 3, 3, 3, 3, 3, 3, 3, 3, 3, /* 0x60 */
+    3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 0, /* 0x70 */
+};
+/* clang-format on */
+
+/* The characters of a class at the front. */
+static size_t count(const char *text, size_t len, enum char_class class)
 {
-    return c >= '!' && c <= '~' && c != '"' && c != ',' && c != ';' && c != '\\';
+    size_t n = 0;
+
+    while (n < len && (classes[(unsigned char)text[n]] & class) != 0) {
+        n++;
+    }
+    return n;
 }
 
 bool ids_is_id(struct slice s)
 {
-    if (s.len == 0 || s.len > IDS_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_id_char(s.ptr[i])) {
-            return false;
-        }
-    }
-    return true;
+    return s.len > 0 && s.len <= IDS_MAX && count(s.ptr, s.len, CHAR_ID) == s.len;
 }
 
 /*
@@ -81,9 +92,7 @@ static bool read_item(struct slice s, int *partition)
     if (s.len > IDS_MAX) {
         return false;
     }
-    while (i < s.len && is_item_char(s.ptr[i])) {
-        i++;
-    }
+    i = count(s.ptr, s.len, CHAR_ITEM);
     if (i == 0) {
         return false;
     }
@@ -103,12 +112,7 @@ bool ids_is_item(struct slice s)
 
 static bool is_lower_hex(const char *s, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f'))) {
-            return false;
-        }
-    }
-    return true;
+    return count(s, len, CHAR_HEX) == len;
 }
 
 bool ids_is_log(struct slice s)

@@ -19,6 +19,7 @@
 
 #include "common/attr.h"
 #include "common/slice.h"
+#include "common/span.h"
 
 struct plain {
     const char *at;
@@ -67,18 +68,13 @@ static inline bool plain_bytes(struct plain *p, struct slice bytes)
 static inline bool plain_text(struct plain *p, struct slice *out)
 {
     const char *start = p->at + 1;
-    const char *c = start;
+    const char *c;
 
     if (p->at == p->end || *p->at != '"') {
         return false;
     }
-    while (c < p->end && *c != '"') {
-        if (*c < ' ' || *c > '~' || *c == '\\') { /* bytes above 0x7f are negative or too large */
-            return false;
-        }
-        c++;
-    }
-    if (c == p->end) {
+    c = start + span_plain(start, (size_t)(p->end - start));
+    if (c == p->end || *c != '"') {
         return false;
     }
     *out = (struct slice){start, (size_t)(c - start)};

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "common/span.h"
+
 struct status_phrase {
     int status;
     const char *phrase;
@@ -79,17 +81,20 @@ static bool is_control(char c)
 /* A value with a line end in it would be a header of its own: control characters become '?'. */
 static void put_value(struct buf *out, const char *value)
 {
-    const char *p = value;
-    while (*p != '\0') {
-        const char *start = p;
-        while (*p != '\0' && !is_control(*p)) {
-            p++;
+    struct slice rest = slice_str(value);
+
+    while (rest.len > 0) {
+        size_t n = span_plain(rest.ptr, rest.len);
+
+        while (n < rest.len && !is_control(rest.ptr[n])) {
+            n++;
         }
-        buf_append(out, start, (size_t)(p - start));
-        if (*p != '\0') {
+        buf_append(out, rest.ptr, n);
+        if (n < rest.len) {
             buf_putc(out, '?');
-            p++;
+            n++;
         }
+        rest = (struct slice){rest.ptr + n, rest.len - n};
     }
 }
 
