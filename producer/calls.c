@@ -275,6 +275,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     stats_add(c->stats, STAT_UNKNOWN, (int64_t)inflight_expire(c->inflight, now_ms));
     (void)waiters_expire(c->waiters, now_ms); /* counted where they are told */
+    door_on_tick(c->door, now_ms);
     while (c->queue_head != CALLS_NIL && c->calls[c->queue_head].look_ms <= now_ms) {
         call_look(c, &c->calls[c->queue_head], true, false);
     }
@@ -373,10 +374,40 @@ void calls_measure(struct calls *c)
     stats_set(c->stats, STAT_ITEMS_EVICTED, (int64_t)gates_evicted(door_gates(c->door)));
 }
 
+static void collect_limiters(const struct calls *c, struct buf *out)
+{
+    static const char *const names[LIMITER_SIDES] = {
+        [LIMITER_SENDING] = "kafka",
+        [LIMITER_RECEIVING] = "decision",
+    };
+    const int64_t now_ms = clock_mono_ms();
+
+    stats_put_head(out, "seckill_producer_limiter_armed", STATS_GAUGE,
+                   "1 while what is slow behind the door narrows what is let in.");
+    for (int i = 0; i < (int)c->settings.topics.partitions * LIMITER_SIDES; i++) {
+        const int partition = i / LIMITER_SIDES, side = i % LIMITER_SIDES;
+
+        stats_put_sample(out, "seckill_producer_limiter_armed",
+                         door_limiter(c->door, partition, (enum limiter_side)side)->is_armed,
+                         "partition=\"%d\",line=\"%s\"", partition, names[side]);
+    }
+    stats_put_head(out, "seckill_producer_limit", STATS_GAUGE,
+                   "New orders per second that the limiter lets in; 0 in a pause.");
+    for (int i = 0; i < (int)c->settings.topics.partitions * LIMITER_SIDES; i++) {
+        const int partition = i / LIMITER_SIDES, side = i % LIMITER_SIDES;
+
+        stats_put_sample(
+            out, "seckill_producer_limit",
+            limiter_limit(door_limiter(c->door, partition, (enum limiter_side)side), now_ms),
+            "partition=\"%d\",line=\"%s\"", partition, names[side]);
+    }
+}
+
 static void collect(struct buf *out, void *arg)
 {
     const struct calls *c = arg;
 
+    collect_limiters(c, out);
     stats_put_head(out, "seckill_producer_outcome_offset", STATS_GAUGE,
                    "Offset of the newest command whose outcome was seen.");
     for (int p = 0; p < (int)c->settings.topics.partitions; p++) {

@@ -91,10 +91,17 @@ static void on_report(const struct publish_report *report, void *arg)
         [INFLIGHT_UNKNOWN] = STAT_UNKNOWN,
     };
     struct calls *c = arg;
+    const int64_t now_ms = clock_mono_ms();
 
-    logclock_learn(&c->clock, report->timestamp_ms, clock_mono_ms());
+    logclock_learn(&c->clock, report->timestamp_ms, now_ms);
     if (report->fate == INFLIGHT_DELIVERED) {
-        door_on_placed(c->door, report->partition, report->offset);
+        door_on_placed(c->door,
+                       &(struct door_placed){
+                           .partition = report->partition,
+                           .offset = report->offset,
+                           .since_ms = inflight_since(c->inflight, report->ticket),
+                       },
+                       now_ms);
     }
     if (inflight_settle(c->inflight, report->ticket, report->fate, report->offset)) {
         stats_add(c->stats, stat[report->fate], 1);

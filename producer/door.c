@@ -6,6 +6,9 @@
  *
  * The length of the line is the newest offset placed minus the newest known to be decided; offsets
  * are the partition's, so this counts the orders of other doors too.
+ *
+ * Each partition has a limiter for either of its lines: what is slow in one is no reason to refuse
+ * the orders of another.  How long a decision takes is seen of one record at a time, a sample.
  */
 #include "producer/door.h"
 
@@ -29,6 +32,10 @@ struct partition {
     int64_t watermark;
     int64_t highest;
     int64_t placed;
+    int64_t sample;    /* an offset whose outcome has not come; -1: none */
+    int64_t sample_ms; /* when it was placed */
+    int64_t acked;     /* commands of ours that Kafka has stored */
+    struct limiter limiters[LIMITER_SIDES];
 };
 
 struct door {
@@ -36,6 +43,7 @@ struct door {
     const struct inflight *inflight; /* borrowed */
     struct gates *gates;
     struct bucket *buckets;
+    int64_t window_ms; /* when that of the limiters began */
     bool is_draining;
     bool is_kafka_up;
     struct random random; /* jitter needs no better */
@@ -52,8 +60,13 @@ struct door *door_create(const struct door_settings *settings, const struct infl
     d->buckets = bucket_create(&settings->rates);
     d->gates = gates_create(settings->items_max, settings->fresh_ms);
     d->partitions = xcalloc((size_t)settings->partitions, sizeof(*d->partitions));
-    for (int p = 0; p < settings->partitions; p++) {
-        d->partitions[p].watermark = d->partitions[p].highest = d->partitions[p].placed = -1;
+    for (int i = 0; i < settings->partitions; i++) {
+        struct partition *p = &d->partitions[i];
+
+        p->watermark = p->highest = p->placed = p->sample = -1;
+        for (int side = 0; side < LIMITER_SIDES; side++) {
+            limiter_init(&p->limiters[side], settings->limiter, (enum limiter_side)side);
+        }
     }
     return d;
 }
@@ -222,12 +235,18 @@ static enum refusal refusal_of(enum reason reason)
 }
 
 /* What stands between any order and the log. */
-static void pass_line(struct door *d, const struct door_order *order, struct door_verdict *verdict)
+static void pass_line(struct door *d, const struct door_order *order, const struct door_now *now,
+                      struct door_verdict *verdict)
 {
-    if (partition_of(d, order->partition)->is_recovering) {
+    struct partition *p = partition_of(d, order->partition);
+
+    if (p->is_recovering) {
         door_refuse(d, REFUSAL_RECOVERING, verdict);
     } else if (door_lag(d, order->partition) > d->settings.lag_max) {
         door_refuse(d, REFUSAL_LAGGING, verdict);
+    } else if (!limiter_admit(&p->limiters[LIMITER_RECEIVING], now->mono_ms) ||
+               !limiter_admit(&p->limiters[LIMITER_SENDING], now->mono_ms)) {
+        door_refuse(d, REFUSAL_SLOW, verdict);
     } else {
         *verdict = (struct door_verdict){.move = DOOR_SEND};
     }
@@ -253,7 +272,7 @@ static void pass_gates(struct door *d, const struct door_order *order, const str
         door_refuse(d, refusal_of(reason), verdict);
         return;
     case GATES_PASS:
-        pass_line(d, order, verdict);
+        pass_line(d, order, now, verdict);
         return;
     }
 }
@@ -342,7 +361,7 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
     }
     if (order->order_id.ptr != NULL && is_behind(d, look) && !MUTANT(BEHIND_TO_GATE)) {
         /* A gate shut since the look-up may have been shut by this very order: the log knows. */
-        pass_line(d, order, verdict);
+        pass_line(d, order, now, verdict);
         return;
     }
     pass_gates(d, order, now, verdict);
@@ -406,6 +425,10 @@ bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_
     if (outcome->offset > p->highest) {
         p->highest = outcome->offset;
     }
+    if (p->sample >= 0 && outcome->offset >= p->sample) {
+        limiter_observe(&p->limiters[LIMITER_RECEIVING], p->sample_ms, now_ms);
+        p->sample = -1;
+    }
     gates_record(d->gates, outcome->offset);
     for (size_t i = 0; i < outcome->n_events; i++) {
         gates_event(d->gates, &outcome->events[i], now_ms);
@@ -413,12 +436,40 @@ bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_
     return true;
 }
 
-void door_on_placed(struct door *d, int partition, int64_t offset)
+void door_on_placed(struct door *d, const struct door_placed *placed, int64_t now_ms)
 {
-    struct partition *p = partition_of(d, partition);
+    struct partition *p = partition_of(d, placed->partition);
 
-    if (offset > p->placed) {
-        p->placed = offset;
+    if (placed->offset > p->placed) {
+        p->placed = placed->offset;
+    }
+    if (p->sample < 0 && placed->offset > p->highest) {
+        p->sample = placed->offset;
+        p->sample_ms = now_ms;
+    }
+    p->acked++;
+    if (placed->since_ms >= 0) {
+        limiter_observe(&p->limiters[LIMITER_SENDING], placed->since_ms, now_ms);
+    }
+}
+
+void door_on_tick(struct door *d, int64_t now_ms)
+{
+    if (now_ms - d->window_ms < LIMITER_WINDOW_MS) {
+        return;
+    }
+    d->window_ms = now_ms;
+    for (int i = 0; i < d->settings.partitions; i++) {
+        struct partition *p = &d->partitions[i];
+        int64_t lag = door_lag(d, i);
+
+        if (door_state(d, i, now_ms) != DOOR_READY) {
+            lag = 0; /* nobody is let in for other reasons; what was lost on the way is no line */
+            p->sample = -1;
+        }
+        limiter_judge(&p->limiters[LIMITER_SENDING], (int64_t)inflight_flying(d->inflight, i),
+                      p->acked, now_ms);
+        limiter_judge(&p->limiters[LIMITER_RECEIVING], lag, decided_to(p), now_ms);
     }
 }
 
@@ -453,6 +504,11 @@ int64_t door_lag(const struct door *d, int partition)
     const int64_t decided = decided_to(p);
 
     return p->placed > decided ? p->placed - decided : 0;
+}
+
+const struct limiter *door_limiter(const struct door *d, int partition, enum limiter_side side)
+{
+    return &partition_of(d, partition)->limiters[side];
 }
 
 struct gates *door_gates(struct door *d)

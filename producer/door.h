@@ -27,6 +27,7 @@
 #include "producer/bucket.h"
 #include "producer/gates.h"
 #include "producer/inflight.h"
+#include "producer/limiter.h"
 #include "producer/refusal.h"
 
 struct door;
@@ -38,6 +39,7 @@ struct door_settings {
     int64_t silence_ms; /* a partition without an answered look-up for longer is not ready */
     int64_t lag_max;    /* records placed and not decided, per partition */
     struct bucket_settings rates;
+    enum limiter_preset limiter;
     uint64_t seed; /* of the jitter */
 };
 
@@ -130,13 +132,22 @@ void door_on_look(struct door *d, const struct door_look *look, struct slice ite
 /* A record of the outcome stream.  False when it is of another log than the look-ups told. */
 bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_ms);
 
-/* Kafka stored a command at offset (-1: not told). */
-void door_on_placed(struct door *d, int partition, int64_t offset);
+struct door_placed {
+    int partition;
+    int64_t offset;   /* -1: not told */
+    int64_t since_ms; /* when it was sent; -1: it has left flight since */
+};
+
+/* Kafka stored a command. */
+void door_on_placed(struct door *d, const struct door_placed *placed, int64_t now_ms);
 
 /* The outcome stream of a partition has reached the end found at start. */
 void door_on_stream(struct door *d, int partition, bool is_ready);
 void door_on_kafka(struct door *d, bool is_up);
 void door_on_drain(struct door *d);
+
+/* To be called a good deal more often than every LIMITER_WINDOW_MS. */
+void door_on_tick(struct door *d, int64_t now_ms);
 
 /* ---- questions ---- */
 
@@ -161,5 +172,8 @@ int64_t door_highest(const struct door *d, int partition);
 int64_t door_lag(const struct door *d, int partition);
 
 struct gates *door_gates(struct door *d);
+
+/* Of the line to Kafka, or of the line to a decision. */
+const struct limiter *door_limiter(const struct door *d, int partition, enum limiter_side side);
 
 #endif /* PRODUCER_DOOR_H */

@@ -60,6 +60,7 @@ struct inflight {
     void *arg;              /* borrowed */
     bool closing;
     struct list lists[LIST_COUNT];
+    uint32_t flying[IDS_PARTITIONS_MAX];
     struct slot *slots;
     uint32_t *buckets;
     uint32_t bucket_mask;
@@ -245,6 +246,7 @@ static void leave(struct inflight *t, uint32_t at, enum inflight_fate fate, int6
     s->parties = NIL;
     s->generation = s->generation == UINT32_MAX ? 1 : s->generation + 1;
     s->offset = offset;
+    t->flying[s->partition]--;
     if (s->is_indexed && fate == INFLIGHT_DELIVERED && !s->is_decided) {
         change_list(t, at, LIST_PLACED);
     } else {
@@ -285,6 +287,7 @@ inflight_ticket inflight_add(struct inflight *t, int64_t now_ms, const struct in
     struct slot *s;
 
     assert(cmd->order_id.len == IDS_ORDER_LEN && cmd->user_id.len <= IDS_MAX);
+    assert(cmd->partition >= 0 && cmd->partition < IDS_PARTITIONS_MAX);
     assert(known == NIL || t->slots[known].list == LIST_PLACED);
     if (known != NIL) {
         at = known;
@@ -299,6 +302,7 @@ inflight_ticket inflight_add(struct inflight *t, int64_t now_ms, const struct in
     s = &t->slots[at];
     s->is_decided = false;
     s->partition = cmd->partition;
+    t->flying[s->partition]++;
     s->qty = cmd->qty;
     s->offset = -1;
     s->deadline_ms = now_ms + t->timeout_ms;
@@ -344,11 +348,11 @@ size_t inflight_expire(struct inflight *t, int64_t now_ms)
     return n;
 }
 
-int64_t inflight_deadline(const struct inflight *t)
+int64_t inflight_since(const struct inflight *t, inflight_ticket ticket)
 {
-    const uint32_t at = t->lists[LIST_FLYING].head;
+    const uint32_t at = slot_of(t, ticket);
 
-    return at == NIL ? -1 : t->slots[at].deadline_ms;
+    return at == NIL ? -1 : t->slots[at].deadline_ms - t->timeout_ms;
 }
 
 bool inflight_find(const struct inflight *t, struct slice order_id, struct inflight_order *order)
@@ -388,6 +392,12 @@ void inflight_decided(struct inflight *t, struct slice order_id)
 size_t inflight_count(const struct inflight *t)
 {
     return t->lists[LIST_FLYING].count;
+}
+
+size_t inflight_flying(const struct inflight *t, int partition)
+{
+    assert(partition >= 0 && partition < IDS_PARTITIONS_MAX);
+    return t->flying[partition];
 }
 
 size_t inflight_placed(const struct inflight *t)

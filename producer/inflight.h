@@ -91,8 +91,8 @@ bool inflight_settle(struct inflight *t, inflight_ticket ticket, enum inflight_f
 /* Reports INFLIGHT_UNKNOWN for every command past its deadline; returns how many there were. */
 size_t inflight_expire(struct inflight *t, int64_t now_ms);
 
-/* When the next deadline is, or -1 when nothing flies. */
-int64_t inflight_deadline(const struct inflight *t);
+/* Since when a command has been in flight; -1: it has left. */
+int64_t inflight_since(const struct inflight *t, inflight_ticket ticket);
 
 /* Finds an order in flight or placed. */
 bool inflight_find(const struct inflight *t, struct slice order_id,
@@ -101,8 +101,9 @@ bool inflight_find(const struct inflight *t, struct slice order_id,
 /* The order's decision was seen: it need not be remembered as placed. */
 void inflight_decided(struct inflight *t, struct slice order_id);
 
-/* Commands in flight, and orders placed. */
+/* Commands in flight, those of one partition, and orders placed. */
 size_t inflight_count(const struct inflight *t);
+size_t inflight_flying(const struct inflight *t, int partition);
 size_t inflight_placed(const struct inflight *t);
 
 #endif /* PRODUCER_INFLIGHT_H */

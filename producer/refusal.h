@@ -59,6 +59,8 @@
       "wait.")                                                                                     \
     X(LAGGING, 503, "lagging", "The line is too long",                                             \
       "This request placed nothing. Come again after Retry-After seconds.")                        \
+    X(SLOW, 503, "slow", "Slower than it should be",                                               \
+      "This request placed nothing. Come again after Retry-After seconds.")                        \
     X(RECOVERING, 503, "recovering", "Recovering",                                                 \
       "The store is being brought up to date. Come again after Retry-After seconds.")              \
     X(NOT_READY, 503, "not_ready", "Not ready",                                                    \

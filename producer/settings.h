@@ -30,6 +30,7 @@ struct settings {
     int64_t connections_max, connections_per_ip, backlog;
     int64_t header_ms, body_ms, write_ms, idle_ms;
 
+    int limiter; /* enum limiter_preset */
     int64_t rate_all, burst_all;
     int64_t rate_item, burst_item;
     int64_t rate_user, burst_user;

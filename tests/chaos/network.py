@@ -8,7 +8,7 @@ import time
 
 from lib.stack import ROOT
 
-ACTS = ("aim", "clog", "delay", "swallow", "cut", "cut_after", "halve", "refuse", "retarget", "heal")
+ACTS = ("aim", "clog", "delay", "throttle", "swallow", "cut", "cut_after", "halve", "refuse", "retarget", "heal")
 # A run that is cut off leaves nobody behind who asks for a server on ports that are another's by now.
 WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 

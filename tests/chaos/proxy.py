@@ -26,6 +26,7 @@ class Flow:
     def reset(self):
         self.open.set()
         self.delay_s = self.jitter_s = 0.0
+        self.rate = None  # bytes per second
         self.is_swallowing = False
         self.left = None  # bytes until the cut
 
@@ -70,6 +71,10 @@ class Link:
     def delay(self, seconds, jitter=0.0):
         for flow in self.flows.values():
             flow.delay_s, flow.jitter_s = seconds, jitter
+
+    def throttle(self, rate, direction="up"):
+        """So many bytes per second pass that way on each connection; what is more waits."""
+        self.flows[direction].rate = rate
 
     def swallow(self, direction="down"):
         """What is sent that way is gone, and the connection seems to live."""
@@ -131,7 +136,9 @@ class Link:
     async def _pump(self, connection, direction, reader, writer):
         flow = self.flows[direction]
         try:
-            while data := await reader.read(65536):
+            while data := await reader.read(max(1, flow.rate // 50) if flow.rate else 65536):
+                if flow.rate:
+                    await asyncio.sleep(len(data) / flow.rate)
                 if flow.delay_s or flow.jitter_s:
                     await asyncio.sleep(flow.delay_s + self.dice.random() * flow.jitter_s)
                 await flow.open.wait()

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from chaos.network import Network
 from lib.stack import BUILD, Stack
 from lib.system import System
 
@@ -16,16 +17,26 @@ def given_mysql():
 
 
 @pytest.fixture(scope="session")
-def stack():
+def network():
+    """Proxies for those who want a bad line.  "kafka" leads to our Kafka, and what it tells of itself too."""
+    proxies = Network()
+    yield proxies
+    proxies.close()
+
+
+@pytest.fixture(scope="session")
+def stack(network):
     """One running Kafka, Redis and MariaDB for the whole session; KEEP=1 leaves them afterwards.
 
     Tests share it: whoever breaks a server brings it back, and names its own topics and items.  Each
     lane of pytest-xdist has one: all tests of a file run in the same lane, one after the other.
     """
     lane = os.environ.get("PYTEST_XDIST_WORKER", "")
-    servers = Stack(BUILD / f"test-stack{lane}", given_mysql())
+    kafka = network.link("kafka")
+    servers = Stack(BUILD / f"test-stack{lane}", (given_mysql() or {}) | {"KAFKA_LINKS": f"LINE={kafka.port}"})
     servers.remove()
     servers.start()
+    kafka.aim("127.0.0.1", servers.port("kafka_LINE"))
     yield servers
     if os.environ.get("KEEP") != "1":
         servers.remove()

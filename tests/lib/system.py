@@ -51,7 +51,7 @@ def keyed_order_id(partition, user, item, key):
 
 
 # What a door says whose Redis or Kafka stood still for some seconds, of what it has not placed.
-PASSING = {"not_ready", "recovering"}
+PASSING = {"not_ready", "recovering", "slow"}
 
 
 def is_passing(answer):

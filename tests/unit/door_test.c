@@ -67,6 +67,7 @@ static int setup(void **state)
         .fresh_ms = 1000,
         .silence_ms = SILENCE_MS,
         .lag_max = LAG_MAX,
+        .limiter = LIMITER_CLASSIC,
         .seed = 1,
     };
     const struct door_look l = look(3);
@@ -133,6 +134,14 @@ static void outcome(struct world *w, int64_t offset)
         .partition = 1, .offset = offset, .prev = offset - 1, .genesis = LOG_ID};
 
     assert_true(door_on_outcome(w->door, &o, w->now.mono_ms));
+}
+
+/* Kafka has it, sent a moment ago. */
+static void placed(struct world *w, int64_t offset)
+{
+    const struct door_placed p = {.partition = 1, .offset = offset, .since_ms = w->now.mono_ms};
+
+    door_on_placed(w->door, &p, w->now.mono_ms);
 }
 
 static void unkeyed_of_a_known_item_is_sent_at_once(void **state)
@@ -316,12 +325,12 @@ static void the_line_is_bounded(void **state)
     struct world *w = *state;
 
     learn(w, 3, true);
-    door_on_placed(w->door, 1, 3 + LAG_MAX);
+    placed(w, 3 + LAG_MAX);
     assert_int_equal(door_lag(w->door, 1), LAG_MAX);
     assert_int_equal(first(w, false).move, DOOR_SEND);
-    door_on_placed(w->door, 1, 4 + LAG_MAX);
+    placed(w, 4 + LAG_MAX);
     assert_int_equal(first(w, false).refusal, REFUSAL_LAGGING);
-    door_on_placed(w->door, 1, -1); /* not told */
+    placed(w, -1); /* not told */
     assert_int_equal(first(w, false).refusal, REFUSAL_LAGGING);
     outcome(w, 5);
     assert_int_equal(first(w, false).move, DOOR_SEND);
@@ -377,9 +386,99 @@ static void payments_pass_a_long_line(void **state)
     struct world *w = *state;
     struct door_verdict v;
 
-    door_on_placed(w->door, 1, 1000);
+    placed(w, 1000);
     door_command(w->door, 1, w->now.mono_ms, &v);
     assert_int_equal(v.move, DOOR_SEND);
+}
+
+/* A window of the limiters in which a crowd wants in; how many are refused as slow. */
+static int crowd(struct world *w)
+{
+    int refused = 0;
+
+    learn(w, 3, true);
+    for (int i = 0; i < LIMITER_CROWD; i++) {
+        refused += first(w, false).refusal == REFUSAL_SLOW;
+    }
+    w->now.mono_ms += LIMITER_WINDOW_MS;
+    door_on_tick(w->door, w->now.mono_ms);
+    return refused;
+}
+
+static void a_slow_kafka_narrows_its_partition(void **state)
+{
+    struct world *w = *state;
+    struct door_placed p = {.partition = 1, .offset = -1};
+    struct door_verdict v;
+
+    (void)crowd(w);
+    for (int i = 0; i < LIMITER_STRIKES; i++) {
+        p.since_ms = w->now.mono_ms;
+        door_on_placed(w->door, &p, w->now.mono_ms + 21);
+        assert_int_equal(crowd(w), 0);
+    }
+    assert_true(door_limiter(w->door, 1, LIMITER_SENDING)->is_armed);
+    assert_false(door_limiter(w->door, 1, LIMITER_RECEIVING)->is_armed);
+    assert_false(door_limiter(w->door, 0, LIMITER_SENDING)->is_armed);
+    learn(w, 3, true);
+    v = first(w, false);
+    assert_int_equal(v.move, DOOR_REFUSE);
+    assert_int_equal(v.refusal, REFUSAL_SLOW);
+    assert_int_equal(refusal_text(v.refusal)->status, 503);
+    assert_true(v.retry_after_s >= 1);
+    door_command(w->door, 1, w->now.mono_ms, &v); /* a payment is not an order */
+    assert_int_equal(v.move, DOOR_SEND);
+}
+
+static void a_line_without_decisions_narrows_its_partition(void **state)
+{
+    struct world *w = *state;
+    int windows = 0;
+
+    (void)crowd(w);
+    placed(w, 4);
+    door_on_stream(w->door, 1, false);
+    for (int i = 0; i < 10; i++) {
+        (void)crowd(w); /* not ready: that is another matter */
+    }
+    door_on_stream(w->door, 1, true);
+    placed(w, 4);
+    while (!door_limiter(w->door, 1, LIMITER_RECEIVING)->is_armed) {
+        assert_int_equal(crowd(w), 0);
+        assert_true(windows++ < 10);
+    }
+    assert_true(windows > LIMITER_STRIKES);
+    assert_int_equal(crowd(w), LIMITER_CROWD);
+}
+
+static void one_decision_at_a_time_is_timed(void **state)
+{
+    struct world *w = *state;
+    const struct limiter *l = door_limiter(w->door, 1, LIMITER_RECEIVING);
+
+    (void)crowd(w);
+    placed(w, -1); /* not told where */
+    outcome(w, 4);
+    assert_int_equal(l->seen, 0);
+    placed(w, 4); /* its outcome came first */
+    outcome(w, 5);
+    assert_int_equal(l->seen, 0);
+    placed(w, 7);
+    w->now.mono_ms += 1;
+    placed(w, 8);
+    w->now.mono_ms += 20;
+    outcome(w, 6);
+    assert_int_equal(l->seen, 0);
+    outcome(w, 7);
+    assert_int_equal(l->seen, 1);
+    assert_int_equal(l->late, 1);
+    outcome(w, 8);
+    assert_int_equal(l->seen, 1);
+    placed(w, 9);
+    door_on_stream(w->door, 1, false); /* what comes now was missed for a while */
+    (void)crowd(w);
+    outcome(w, 9);
+    assert_int_equal(l->seen, 0);
 }
 
 static void rates(void **state)
@@ -439,6 +538,9 @@ int main(void)
         TEST(not_ready_says_so),
         TEST(another_log_shuts_the_partition),
         TEST(payments_pass_a_long_line),
+        TEST(a_slow_kafka_narrows_its_partition),
+        TEST(a_line_without_decisions_narrows_its_partition),
+        TEST(one_decision_at_a_time_is_timed),
         TEST(rates),
         TEST(every_refusal_has_its_words),
     };

@@ -232,13 +232,18 @@ static void done_may_add(void **state)
 static void deadlines_in_order(void **state)
 {
     struct seen *s = *state;
+    const inflight_ticket first = add(s, 0, 10);
+    const inflight_ticket second = add(s, 1, 20);
 
-    assert_int_equal(inflight_deadline(s->table), -1);
-    assert_int_not_equal(add(s, 0, 10), INFLIGHT_NONE);
-    assert_int_not_equal(add(s, 1, 20), INFLIGHT_NONE);
-    assert_int_equal(inflight_deadline(s->table), 10 + TIMEOUT_MS);
+    assert_int_equal(inflight_flying(s->table, 1), 2);
+    assert_int_equal(inflight_since(s->table, first), 10);
+    assert_int_equal(inflight_since(s->table, second), 20);
+    assert_int_equal(inflight_expire(s->table, 9 + TIMEOUT_MS), 0);
     assert_int_equal(inflight_expire(s->table, 10 + TIMEOUT_MS), 1);
-    assert_int_equal(inflight_deadline(s->table), 20 + TIMEOUT_MS);
+    assert_int_equal(inflight_since(s->table, first), -1);
+    assert_int_equal(inflight_flying(s->table, 1), 1);
+    assert_int_equal(inflight_flying(s->table, 0), 0);
+    assert_int_equal(inflight_since(s->table, second), 20);
 }
 
 static void destroy_reports_unknown(void **state)

@@ -1,0 +1,200 @@
+/*
+ * A share above a bound needs no percentiles: p99 is above it when more than a hundredth of what
+ * came out is.  So a window is two counters.
+ *
+ * How long those in line will take is known before they come out, and that keeps the limit from
+ * swinging: what comes out late says how it was some time ago.  The pause is as long as it takes to
+ * drain what is too much, so however wrong the limit is, nobody waits for much longer than the
+ * bound; the limit only decides how often there have to be pauses.
+ */
+#include "producer/limiter.h"
+
+#include <stddef.h>
+
+enum {
+    STEP_PARTS = 25,  /* a good window adds this part of the limit after it was narrowed ... */
+    STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
+    ARM_SHARE = 1,
+    PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
+};
+
+const char *const limiter_preset_names[] = {"off", "steady", "classic", NULL};
+
+struct limiter_rule {
+    int64_t arm_ms, bound_ms;
+    int64_t share; /* in a hundred that may be above the bound */
+    int64_t cut_percent;
+    int64_t pause_min_ms, pause_max_ms;
+};
+
+static const struct limiter_rule rules[LIMITER_PRESETS][LIMITER_SIDES] = {
+    [LIMITER_STEADY] =
+        {
+            [LIMITER_SENDING] = {500, 250, 5, 25, 0, PAUSE_MAX_MS},
+            [LIMITER_RECEIVING] = {500, 250, 1, 25, 0, PAUSE_MAX_MS},
+        },
+    [LIMITER_CLASSIC] =
+        {
+            [LIMITER_SENDING] = {20, 15, 5, 10, 0, 0},
+            [LIMITER_RECEIVING] = {20, 25, 1, 10, 1000, 1000},
+        },
+};
+
+static int64_t at_least(int64_t value, int64_t min)
+{
+    return value > min ? value : min;
+}
+
+static int64_t at_most(int64_t value, int64_t max)
+{
+    return value < max ? value : max;
+}
+
+void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_side side)
+{
+    *l = (struct limiter){
+        .rule = preset == LIMITER_OFF ? NULL : &rules[preset][side],
+        .limit = LIMITER_RATE_MAX,
+    };
+}
+
+/* ---- letting in ---- */
+
+static bool take_token(struct limiter *l, int64_t now_ms)
+{
+    if (now_ms > l->tokens_ms) {
+        const int64_t full = at_least(l->limit * LIMITER_WINDOW_MS, 1000);
+
+        l->tokens = at_most(l->tokens + (now_ms - l->tokens_ms) * l->limit, full);
+        l->tokens_ms = now_ms;
+    }
+    if (now_ms < l->pause_until_ms || l->tokens < 1000) {
+        return false;
+    }
+    l->tokens -= 1000;
+    return true;
+}
+
+bool limiter_admit(struct limiter *l, int64_t now_ms)
+{
+    l->came++;
+    if (l->is_armed && !take_token(l, now_ms)) {
+        return false;
+    }
+    l->admitted++;
+    return true;
+}
+
+int64_t limiter_limit(const struct limiter *l, int64_t now_ms)
+{
+    return now_ms < l->pause_until_ms ? 0 : l->limit;
+}
+
+/* ---- judging ---- */
+
+void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms)
+{
+    if (l->rule != NULL && since_ms >= l->since_ms) {
+        l->seen++;
+        l->late += now_ms - since_ms > (l->is_armed ? l->rule->bound_ms : l->rule->arm_ms);
+    }
+}
+
+/* How long those will take who were in line when the window began; notes how the line moved. */
+static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
+{
+    const int64_t moved = at_least(passed - l->passed, 0);
+    const int64_t old = at_least(l->inside - moved, 0);
+
+    if (moved > 0 || l->inside == 0) {
+        l->moved_ms = now_ms;
+    }
+    l->newest = (l->newest + 1) % LIMITER_MEMORY;
+    l->rates[l->newest] = moved * 1000 / (now_ms - l->window_ms);
+    l->rate = 0;
+    for (int i = 0; i < LIMITER_MEMORY; i++) {
+        l->rate = at_least(l->rates[i], l->rate);
+    }
+    return at_least(now_ms - l->moved_ms, l->rate > 0 ? old * 1000 / l->rate : 0);
+}
+
+static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
+{
+    const struct limiter_rule *rule = l->rule;
+
+    if (now_ms >= l->since_ms) { /* else it is still draining what the former limit let in */
+        const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
+
+        l->ceiling = l->limit;
+        l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
+        l->step = l->limit / STEP_PARTS + 1;
+        l->since_ms = now_ms + at_most(wait_ms, rule->pause_max_ms);
+    }
+    l->pause_until_ms = now_ms + at_most(at_least(wait_ms, rule->pause_min_ms), rule->pause_max_ms);
+    l->tokens = 0;
+    l->tokens_ms = at_least(l->pause_until_ms, now_ms);
+}
+
+static void widen(struct limiter *l)
+{
+    l->limit += l->step;
+    if (l->limit > l->ceiling) {
+        l->step += l->step / STEP_FASTER + 1;
+    }
+    if (l->limit >= LIMITER_RATE_MAX) {
+        l->limit = LIMITER_RATE_MAX;
+        l->is_armed = false;
+        l->strikes = 0;
+    }
+}
+
+static bool is_slow(const struct limiter *l, int64_t wait_ms)
+{
+    const int64_t bound_ms = l->is_armed ? l->rule->bound_ms : l->rule->arm_ms;
+    const int64_t share = l->is_armed ? l->rule->share : ARM_SHARE;
+
+    return l->came >= LIMITER_CROWD && (wait_ms > bound_ms || l->late * 100 > l->seen * share);
+}
+
+static void judge(struct limiter *l, int64_t wait_ms, int64_t now_ms)
+{
+    const bool slow = is_slow(l, wait_ms);
+
+    if (!l->is_armed) {
+        l->strikes = slow ? l->strikes + 1 : 0;
+        if (l->strikes == LIMITER_STRIKES) {
+            l->is_armed = true;
+            l->limit = at_least(l->admitted * 1000 / (now_ms - l->window_ms), LIMITER_RATE_MIN);
+            narrow(l, wait_ms, now_ms);
+        }
+    } else if (slow) {
+        narrow(l, wait_ms, now_ms);
+    } else {
+        widen(l);
+    }
+}
+
+void limiter_judge(struct limiter *l, int64_t inside, int64_t passed, int64_t now_ms)
+{
+    if (l->rule == NULL) {
+        return;
+    }
+    if (now_ms - l->window_ms > INT64_C(2) * LIMITER_WINDOW_MS) {
+        l->strikes = 0;
+        l->moved_ms = now_ms;
+        l->since_ms = at_least(l->since_ms, now_ms);
+    } else if (now_ms > l->window_ms) {
+        const int64_t wait_ms = measure(l, passed, now_ms);
+
+        if (l->window_ms >= l->pause_until_ms) {
+            judge(l, wait_ms, now_ms);
+        } else if (l->rule->pause_min_ms == 0) { /* the line may drain faster than it seemed */
+            l->pause_until_ms = at_most(l->pause_until_ms, now_ms + wait_ms);
+            l->tokens_ms = l->pause_until_ms;
+        }
+    }
+    l->window_ms = now_ms;
+    l->came = l->admitted = l->seen = l->late = 0;
+    l->inside = inside;
+    l->passed = passed;
+}

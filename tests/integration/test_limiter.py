@@ -1,0 +1,114 @@
+"""The adaptive limiter: a slow line to Kafka, a slow line from the matcher to Redis, and more orders than they
+carry.  What is let in stays fast, the rest is told so at once."""
+
+from contextlib import contextmanager
+from statistics import median
+
+import requests
+from lib.door import door
+from lib.flood import Flood
+from lib.wait import wait_until
+
+RATE = 300  # orders that come in a second; the lines carry a third of them
+FAST_S = 1.5  # without the limiter everybody waits for longer
+LIMIT_MAX = 1000000  # while nothing is slow
+OPEN = {"SECKILL_RATE_GLOBAL": 0, "SECKILL_RATE_ITEM": 0}
+
+
+def metric(gate, name, label=""):
+    """The sum over the partitions."""
+    rows = requests.get(gate.url + "/metrics", timeout=60).text.splitlines()
+    return sum(int(row.split()[-1]) for row in rows if row.startswith(f"seckill_producer_{name}") and label in row)
+
+
+def is_idle(gate):
+    return metric(gate, "inflight ") == 0 and metric(gate, "lag{") == 0
+
+
+def slow_share(answers, begin_s, end_s):
+    """Of those who came then and were let in."""
+    admitted = [a for a in answers if begin_s <= a.at_s < end_s and a.status != 503]
+    return sum(a.took_s > FAST_S for a in admitted) / max(1, len(admitted))
+
+
+def is_slow_without(flood):
+    answers = flood.press(RATE, 4)
+    assert {a.status for a in answers} <= {0, 201, 202}, "somebody was turned away where nobody should be"
+    return slow_share(answers, 1.5, 2.5) > 0.8
+
+
+def is_fast_within(flood, label):
+    """Those who are let in, once the limiter has found what the line takes, and those who are not."""
+    answers = flood.press(RATE, 9)
+    refused = [a for a in answers if a.status == 503]
+    assert {a.reason for a in refused} <= {"slow"}
+    assert all(a.retry_after_s >= 1 for a in refused)
+    return (
+        len(refused) > RATE
+        and len(answers) - len(refused) > RATE
+        and median(a.took_s for a in refused) < 0.5
+        and slow_share(answers, 5.5, 7.5) < 0.2
+        and metric(flood.door, "limiter_armed{", label) == 1
+        and metric(flood.door, "limit{", label) < LIMIT_MAX * flood.door.system.partitions
+    )
+
+
+def is_wide_open(flood):
+    return all(a.status != 503 for a in flood.press(RATE, 1))
+
+
+def check(link, rate, line, without, within):
+    """Floods at a door without the limiter, and at one with it; the link is slow meanwhile."""
+    link.throttle(rate)
+    wait_until(lambda: is_slow_without(without), 60, "who comes to a slow line waits")
+    link.heal()
+    wait_until(lambda: is_idle(without.door), 60, "the line is empty again")
+    label = f'line="{line}"'
+    assert metric(within.door, "limiter_armed{", label) == 0
+    link.throttle(rate)
+    wait_until(lambda: is_fast_within(within, label), 60, "who is let in does not wait, nor who is not")
+    link.heal()
+    wait_until(lambda: is_wide_open(within), 60, "everybody is let in again")
+
+
+@contextmanager
+def doors(system, **settings):
+    """One without the limiter, and one with it."""
+    with (
+        door(system, "producer-open", **OPEN, **settings, SECKILL_LIMITER="off") as without,
+        door(system, "producer-limited", **OPEN, **settings) as within,
+    ):
+        yield without, within
+
+
+def test_a_slow_kafka(system, network):
+    """Slow is the door's own line to it."""
+    item = system.open(stock=100000, limit=1)
+    link = network.link("kafka")
+    try:
+        with doors(system, SECKILL_KAFKA_BROKERS=f"127.0.0.1:{link.port}") as (without, within):
+            check(link, 25000, "kafka", Flood(without, item), Flood(within, item))
+    finally:
+        link.heal()
+
+
+@contextmanager
+def matcher_through(system, link):
+    link.aim(system.env["REDIS_HOST"], int(system.env["REDIS_PORT"]))
+    system.stack.stop_daemons("matcher")
+    # A batch that takes longer than redis-timeout on such a line is another matter.
+    more = {"SECKILL_REDIS_PORT": link.port, "SECKILL_BATCH_MAX": 40}
+    system.stack.start_daemons("matcher", **system.settings, **more)
+    try:
+        yield
+    finally:
+        link.heal()
+        system.stack.stop_daemons("matcher")  # the next test starts it as it was
+
+
+def test_a_slow_redis(system, network):
+    """Slow is the matcher's line to it: orders are stored at once, and decided late."""
+    item = system.open(stock=100000, limit=1)
+    link = network.link("redis")
+    with matcher_through(system, link), doors(system) as (without, within):
+        check(link, 18000, "decision", Flood(without, item, wait_s=30), Flood(within, item, wait_s=30))

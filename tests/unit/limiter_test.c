@@ -1,0 +1,349 @@
+#include "producer/limiter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { SLEEP_MS = 2 * LIMITER_WINDOW_MS };
+
+/* A line, as the limiter is told of it, in which as many pass as its test says. */
+struct line {
+    struct limiter limiter;
+    int64_t now_ms;
+    int64_t inside, passed;
+};
+
+/* In one window so many come, and n come out, each after took_ms; how many go in. */
+static int window(struct line *line, int come, int n, int64_t took_ms)
+{
+    int admitted = 0;
+
+    for (int i = 0; i < come; i++) {
+        const int64_t at_ms = line->now_ms + (int64_t)i * LIMITER_WINDOW_MS / come;
+
+        admitted += limiter_admit(&line->limiter, at_ms) ? 1 : 0;
+    }
+    line->inside += admitted;
+    line->now_ms += LIMITER_WINDOW_MS;
+    for (int i = 0; i < n && line->inside > 0; i++) {
+        limiter_observe(&line->limiter, line->now_ms - took_ms, line->now_ms);
+        line->inside--;
+        line->passed++;
+    }
+    limiter_judge(&line->limiter, line->inside, line->passed, line->now_ms);
+    return admitted;
+}
+
+/* It has known the line for a while. */
+static void begin(struct line *line, enum limiter_preset preset, enum limiter_side side)
+{
+    *line = (struct line){.now_ms = 1000000};
+    limiter_init(&line->limiter, preset, side);
+    for (int i = 0; i < 20; i++) {
+        (void)window(line, 0, 0, 0);
+    }
+}
+
+/* Windows in which all who come in come out so late, until it is armed; how many those were. */
+static int arm(struct line *line, int come, int64_t took_ms)
+{
+    int windows = 0;
+
+    while (!line->limiter.is_armed && windows < 100) {
+        (void)window(line, come, come, took_ms);
+        windows++;
+    }
+    return windows;
+}
+
+static void arms_after_three_slow_windows_in_a_row(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    for (int i = 0; i < 10; i++) { /* two in a row are none, nor is what is just in time */
+        assert_int_equal(window(&line, 100, 100, i % 3 == 2 ? 20 : 21), 100);
+        assert_false(line.limiter.is_armed);
+    }
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    assert_int_equal(arm(&line, 100, 21), LIMITER_STRIKES);
+    assert_int_equal(line.limiter.limit, 900); /* 1,000 a second came, and a tenth is off */
+    assert_in_range(window(&line, 100, 100, 1), 85, 90);
+}
+
+static void a_window_with_few_is_not_in_a_row(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    for (int i = 0; i < 10; i++) {
+        (void)window(&line, i % 3 == 2 ? 1 : 100, 100, 60);
+    }
+    assert_false(line.limiter.is_armed);
+}
+
+static void one_in_a_hundred_may_be_late(void **state)
+{
+    struct line line;
+
+    (void)state;
+    for (int late = 1; late <= 2; late++) {
+        begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+        for (int i = 0; i < LIMITER_STRIKES; i++) {
+            for (int j = 0; j < late; j++) {
+                limiter_observe(&line.limiter, line.now_ms - 501, line.now_ms);
+            }
+            (void)window(&line, 100 - late, 100 - late, 1);
+        }
+        assert_true(line.limiter.is_armed == (late == 2));
+    }
+}
+
+static void a_lone_shopper_is_never_limited(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_RECEIVING);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(window(&line, LIMITER_CROWD - 1, 1, 60000), LIMITER_CROWD - 1);
+    }
+    assert_false(line.limiter.is_armed);
+}
+
+static void off_is_off(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_OFF, LIMITER_RECEIVING);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(window(&line, 500, i, 60000), 500);
+    }
+    assert_int_equal(limiter_limit(&line.limiter, line.now_ms), LIMITER_RATE_MAX);
+}
+
+static void what_stands_still_is_slow(void **state)
+{
+    struct line line;
+    int64_t before;
+
+    (void)state;
+    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    for (int i = 0; i < 20; i++) {
+        (void)window(&line, 100, 100, 1);
+    }
+    /* Nothing comes out any more, and nothing else tells: 500 ms of it are too long. */
+    for (int i = 0; i < 1 + 6 + LIMITER_STRIKES - 1; i++) {
+        assert_false(line.limiter.is_armed);
+        (void)window(&line, 100, 0, 0);
+    }
+    assert_true(line.limiter.is_armed);
+    before = line.limiter.limit;
+    for (int i = 0; i < 100; i++) {
+        (void)window(&line, 100, 0, 0);
+    }
+    assert_true(line.limiter.limit < before / 2);
+    assert_true(line.limiter.limit >= LIMITER_RATE_MIN);
+    assert_true(line.inside < 1500);
+}
+
+static void a_long_line_is_slow_before_anyone_is_late(void **state)
+{
+    struct line line;
+    int windows = 0;
+
+    (void)state;
+    begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+    while (!line.limiter.is_armed && windows++ < 50) {
+        (void)window(&line, 300, 50, 1);
+    }
+    assert_in_range(windows, 3, 6); /* 1,000 in line, 500 pass in a second */
+    assert_int_equal(limiter_limit(&line.limiter, line.now_ms), 0);
+}
+
+static void a_late_decision_stops_everything_for_a_while(void **state)
+{
+    struct line line;
+    int paused = 0;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_RECEIVING);
+    (void)arm(&line, 100, 30);
+    assert_int_equal(line.limiter.limit, 900);
+    while (limiter_limit(&line.limiter, line.now_ms) == 0) {
+        assert_int_equal(window(&line, 100, 100, 30), 0);
+        paused++;
+    }
+    assert_int_equal(paused, 10);
+    assert_true(window(&line, 100, 100, 1) > 0);
+    assert_true(line.limiter.limit > 900); /* what came out in the pause is not held against it */
+}
+
+static void it_widens_again_and_disarms(void **state)
+{
+    struct line line;
+    int windows = 0;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    (void)arm(&line, 100, 30);
+    while (line.limiter.is_armed && windows++ < 300) {
+        const int64_t before = line.limiter.limit;
+        const int come = windows % 2 == 0 ? 1 : 100; /* a lone shopper too, and a late one */
+
+        (void)window(&line, come, come, come == 1 ? 60000 : 1);
+        assert_true(line.limiter.limit > before && line.limiter.limit <= LIMITER_RATE_MAX);
+    }
+    assert_in_range(windows, 20, 150);
+    assert_int_equal(window(&line, 5000, 5000, 1), 5000);
+}
+
+static void it_is_never_shut_for_good(void **state)
+{
+    struct line line;
+    int64_t admitted = 0;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    (void)arm(&line, 100, 21);
+    for (int i = 0; i < 200; i++) { /* late, whoever is let in */
+        (void)window(&line, 100, 100, 20);
+    }
+    assert_int_equal(line.limiter.limit, LIMITER_RATE_MIN);
+    for (int i = 0; i < 100; i++) {
+        admitted += window(&line, 100, 100, 20);
+    }
+    assert_in_range(admitted, LIMITER_RATE_MIN * 4, LIMITER_RATE_MIN * 11);
+}
+
+/* A process that was stopped finds everything late, and knows nothing. */
+static void our_own_sleep_is_nobodys_fault(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    for (int i = 0; i < 20; i++) {
+        line.now_ms += SLEEP_MS;
+        (void)window(&line, 100, 100, SLEEP_MS);
+        (void)window(&line, 100, 100, LIMITER_WINDOW_MS + 1); /* went in before it woke up */
+    }
+    assert_false(line.limiter.is_armed);
+}
+
+/* ---- a flood ---- */
+
+enum {
+    COME = 3,    /* in a millisecond */
+    SLOW = 500,  /* in a second */
+    FAST = 9000, /* likewise */
+    QUEUE = 1 << 17,
+};
+
+/* First come, first served; time in milliseconds. */
+struct flood {
+    struct limiter limiter;
+    int64_t now_ms;
+    int64_t in, out;
+    int64_t work; /* thousandths that could have come out */
+    int64_t since[QUEUE];
+    int64_t come, late; /* since the last look */
+};
+
+/* For so many seconds; in each `rate` may come out, `batch` at a time. */
+static void flow(struct flood *f, int64_t seconds, int64_t rate, int64_t batch, int64_t bound_ms)
+{
+    const int64_t until_ms = f->now_ms + seconds * 1000;
+
+    f->come = f->late = 0;
+    for (; f->now_ms < until_ms; f->now_ms++) {
+        for (int i = 0; i < COME; i++) {
+            f->come++;
+            if (limiter_admit(&f->limiter, f->now_ms)) {
+                assert_true(f->in - f->out < QUEUE);
+                f->since[f->in++ % QUEUE] = f->now_ms;
+            }
+        }
+        f->work += rate;
+        if (f->work >= batch * 1000) {
+            for (; f->work >= 1000 && f->out < f->in; f->work -= 1000) {
+                const int64_t since_ms = f->since[f->out++ % QUEUE];
+
+                limiter_observe(&f->limiter, since_ms, f->now_ms);
+                f->late += f->now_ms - since_ms > bound_ms;
+            }
+            f->work = f->out == f->in ? 0 : f->work;
+        }
+        if (f->now_ms % LIMITER_WINDOW_MS == 0) {
+            limiter_judge(&f->limiter, f->in - f->out, f->out, f->now_ms);
+        }
+    }
+}
+
+static void what_is_let_in_of_a_flood_stays_fast(enum limiter_preset preset, enum limiter_side side,
+                                                 int64_t batch, int64_t bound_ms)
+{
+    static struct flood f;
+    int64_t out;
+    int64_t in;
+
+    f = (struct flood){.now_ms = 1000000};
+    limiter_init(&f.limiter, preset, side);
+    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    flow(&f, 3, FAST, 1, bound_ms);
+    assert_int_equal(f.in, f.come); /* all of them */
+    flow(&f, 5, SLOW, batch, bound_ms);
+    assert_true(f.limiter.is_armed);
+    out = f.out;
+    flow(&f, 20, SLOW, batch, bound_ms);
+    out = f.out - out;
+    /* Without it the last would wait for a minute and a half, and here the line is seldom empty. */
+    assert_true(f.late * 20 <= out);
+    assert_true(out * 4 > INT64_C(3) * 20 * SLOW);
+    flow(&f, 10, FAST, 1, bound_ms);
+    in = f.in;
+    flow(&f, 1, FAST, 1, bound_ms);
+    assert_int_equal(f.in - in, f.come);
+}
+
+static void a_flood_that_kafka_cannot_take(void **state)
+{
+    (void)state;
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_SENDING, 1, 500);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_SENDING, 100, 700);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_CLASSIC, LIMITER_SENDING, 1, 150);
+}
+
+static void a_flood_that_redis_cannot_take(void **state)
+{
+    (void)state;
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_RECEIVING, 1, 500);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_RECEIVING, 100, 700);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arms_after_three_slow_windows_in_a_row),
+        cmocka_unit_test(a_window_with_few_is_not_in_a_row),
+        cmocka_unit_test(one_in_a_hundred_may_be_late),
+        cmocka_unit_test(a_lone_shopper_is_never_limited),
+        cmocka_unit_test(off_is_off),
+        cmocka_unit_test(what_stands_still_is_slow),
+        cmocka_unit_test(a_long_line_is_slow_before_anyone_is_late),
+        cmocka_unit_test(a_late_decision_stops_everything_for_a_while),
+        cmocka_unit_test(it_widens_again_and_disarms),
+        cmocka_unit_test(it_is_never_shut_for_good),
+        cmocka_unit_test(our_own_sleep_is_nobodys_fault),
+        cmocka_unit_test(a_flood_that_kafka_cannot_take),
+        cmocka_unit_test(a_flood_that_redis_cannot_take),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
