@@ -167,6 +167,21 @@ static void a_long_line_is_slow_before_anyone_is_late(void **state)
     assert_int_equal(limiter_limit(&line.limiter, line.now_ms), 0);
 }
 
+static void a_pause_is_over_when_the_line_has_drained(void **state)
+{
+    struct line line;
+    int windows = 0;
+
+    (void)state;
+    begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+    while (!line.limiter.is_armed && windows++ < 50) {
+        (void)window(&line, 300, 10, 1);
+    }
+    assert_true(line.limiter.pause_until_ms > line.now_ms + 1000);
+    assert_int_equal(window(&line, 100, 10000, 1), 0);
+    assert_true(window(&line, 100, 0, 0) > 0);
+}
+
 static void a_late_decision_stops_everything_for_a_while(void **state)
 {
     struct line line;
@@ -232,7 +247,9 @@ static void our_own_sleep_is_nobodys_fault(void **state)
     for (int i = 0; i < 20; i++) {
         line.now_ms += SLEEP_MS;
         (void)window(&line, 100, 100, SLEEP_MS);
-        (void)window(&line, 100, 100, LIMITER_WINDOW_MS + 1); /* went in before it woke up */
+        for (int j = 1; j <= LIMITER_STRIKES; j++) { /* they went in before it woke up */
+            (void)window(&line, 100, 100, (int64_t)j * LIMITER_WINDOW_MS + 1);
+        }
     }
     assert_false(line.limiter.is_armed);
 }
@@ -337,6 +354,7 @@ int main(void)
         cmocka_unit_test(off_is_off),
         cmocka_unit_test(what_stands_still_is_slow),
         cmocka_unit_test(a_long_line_is_slow_before_anyone_is_late),
+        cmocka_unit_test(a_pause_is_over_when_the_line_has_drained),
         cmocka_unit_test(a_late_decision_stops_everything_for_a_while),
         cmocka_unit_test(it_widens_again_and_disarms),
         cmocka_unit_test(it_is_never_shut_for_good),
