@@ -1,7 +1,9 @@
 /*
  * A batch is collecting, under way, or in the free list.  Per partition at most one collects and at
- * most UNDER_WAY_MAX are under way; while those are, the collecting one grows to its end and then
- * refuses.  Redis answers a connection's commands in order, but nothing here depends on it.
+ * most UNDER_WAY_MAX are under way.  The collecting one is sent at the end of the loop's turn when
+ * nothing is under way, else with the next reply or when it is full: a script costs Redis more than
+ * a question, so the more there is to ask the fewer scripts ask it.  When it is full and cannot be sent,
+ * it refuses.  Redis answers a connection's commands in order, but nothing here depends on it.
  */
 #include "producer/lookup.h"
 
@@ -225,7 +227,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
     for (int i = 0; i < l->settings.partitions; i++) {
         struct partition *p = &l->partitions[i];
 
-        if (p->collecting != NULL && p->under_way < UNDER_WAY_MAX) {
+        if (p->collecting != NULL && p->under_way == 0) {
             send_batch(l, p);
         }
     }
