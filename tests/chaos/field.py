@@ -53,7 +53,8 @@ class Daemon:
         if "mysql" in links:
             mine["MYSQL_PORT"] = links["mysql"]
         # A setting that a kind does not have is somebody else's.
-        return self.field.stack.environ(**{f"SECKILL_{k}": v for k, v in (mine | settings).items()})
+        environ = self.field.stack.environ(**{f"SECKILL_{k}": v for k, v in (mine | settings).items()})
+        return environ | (self.field.skews[self.name].environ if self.name in self.field.skews else {})
 
     def start(self, failpoint=None, out=None, **settings):
         """Returns once it is started, not once it is ready.  out: where its log goes instead."""
@@ -194,6 +195,7 @@ class Field:
         self.stack = None
         self.daemons = {}
         self.storm = None
+        self.skews = {}  # the clocks of daemons that may be wrong
         self.extras = []  # called at the end, last first
         self.numbers = iter(range(1, 1 << 30))
         self.faults = 0

@@ -9,8 +9,29 @@ import subprocess
 import time
 from pathlib import Path
 
+from chaos.field import DAEMONS
 from chaos.rows import row
+from lib.skew import Skew
 from lib.wait import wait_until
+
+# How far a daemon's clock may be off, in seconds: a door must still take tokens (the last ones are a few seconds old, and
+# valid for minutes), a matcher behind by a minute halts, as it should.
+CLOCKS = {"producer": (-4, 45), "matcher": (-50, 86400), "guardian": (-86400, 86400)}
+
+
+def with_clocks(field):
+    field.skews = {name: Skew(field.dir / f"{name}.skew") for name in DAEMONS}
+
+
+@row("H1", "a daemon's clock is wrong, and steps", setup=with_clocks, soak=False, pause_s=(0, 1))
+def clock_steps(field):
+    daemon = field.daemons[field.dice.choice(DAEMONS)]
+    seconds = field.dice.uniform(*CLOCKS[daemon.kind])
+    assert "skew.so" in Path(f"/proc/{daemon.pid}/maps").read_text(), f"{daemon.name} has its own clock"
+    field.skews[daemon.name].set(seconds)
+    field.breathe(0.5, 4)
+    field.skews[daemon.name].set(0)
+    field.note(f"{daemon.name}: its clock was off by {seconds:.1f} s")
 
 
 @row("H2", "everything sleeps at once, as a suspended machine does", pause_s=(1, 3))

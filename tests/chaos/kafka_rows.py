@@ -10,6 +10,7 @@ import confluent_kafka
 from chaos.disk import copy, fill, small_disk
 from chaos.redis_rows import watermarks
 from chaos.rows import row
+from lib.skew import Skew
 from lib.wait import wait_until
 
 
@@ -188,6 +189,45 @@ def flip(path, at):
         f.flush()
         os.fsync(f.fileno())
     return byte
+
+
+# ---------------------------------------------------------------------------- its clock
+
+
+def with_clock(field):
+    field.skews["kafka"] = Skew(field.dir / "kafka.skew")
+    field.stack.kill("kafka", 15)
+    field.stack.restart("kafka", field.skews["kafka"].environ)
+
+
+def times(field, partition):
+    """Those that the broker gave to a partition's orders, in the log's order."""
+    consumer = reader(field)
+    place = confluent_kafka.TopicPartition("seckill.orders", partition, 0)
+    _, end = consumer.get_watermark_offsets(place, timeout=30)
+    consumer.assign([place])
+    found, at = [], 0
+    while at < end:
+        for m in consumer.consume(1000, 30):
+            assert not m.error(), m.error()
+            found.append(m.timestamp()[1])
+            at = m.offset() + 1
+    consumer.close()
+    return found
+
+
+def went_back(field):
+    """The log has the steps: the last record of a partition is not always its latest."""
+    found = times(field, 0)
+    assert any(later < earlier for earlier, later in zip(found, found[1:])), "the broker's clock never stepped back"
+
+
+@row("A20", "the broker's clock steps forward and back", setup=with_clock, proof=went_back, soak=False)
+def broker_clock(field):
+    """Within what an order's patience and a matcher's clock allow: beyond that they time out, and it halts."""
+    seconds = field.dice.uniform(-15, 30)
+    field.skews["kafka"].set(seconds)
+    field.note(f"the broker's clock is off by {seconds:.1f} s")
 
 
 # ---------------------------------------------------------------------------- its disk

@@ -99,9 +99,9 @@ class Stack:
         """sig to kafka, redis or mysql; waits for the end of it when sig ends it."""
         run_tool("stack.sh", "kill", self.dir, part, signal.Signals(sig).name)
 
-    def restart(self, part):
-        """part on its old port with its old data, whether it runs or not."""
-        run_tool("stack.sh", "restart", self.dir, part)
+    def restart(self, part, environ=None):
+        """part on its old port with its old data, whether it runs or not; environ comes on top of ours."""
+        run_tool("stack.sh", "restart", self.dir, part, env=environ)
 
     def status(self):
         """{part: "running" or "stopped" or "yours"}."""
