@@ -376,10 +376,6 @@ void calls_measure(struct calls *c)
 
 static void collect_limiters(const struct calls *c, struct buf *out)
 {
-    static const char *const names[LIMITER_SIDES] = {
-        [LIMITER_SENDING] = "kafka",
-        [LIMITER_RECEIVING] = "decision",
-    };
     const int64_t now_ms = clock_mono_ms();
 
     stats_put_head(out, "seckill_producer_limiter_armed", STATS_GAUGE,
@@ -389,7 +385,7 @@ static void collect_limiters(const struct calls *c, struct buf *out)
 
         stats_put_sample(out, "seckill_producer_limiter_armed",
                          door_limiter(c->door, partition, (enum limiter_side)side)->is_armed,
-                         "partition=\"%d\",line=\"%s\"", partition, names[side]);
+                         "partition=\"%d\",line=\"%s\"", partition, limiter_side_names[side]);
     }
     stats_put_head(out, "seckill_producer_limit", STATS_GAUGE,
                    "New orders per second that the limiter lets in; 0 in a pause.");
@@ -399,7 +395,7 @@ static void collect_limiters(const struct calls *c, struct buf *out)
         stats_put_sample(
             out, "seckill_producer_limit",
             limiter_limit(door_limiter(c->door, partition, (enum limiter_side)side), now_ms),
-            "partition=\"%d\",line=\"%s\"", partition, names[side]);
+            "partition=\"%d\",line=\"%s\"", partition, limiter_side_names[side]);
     }
 }
 

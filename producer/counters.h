@@ -48,6 +48,10 @@
     X(OUTCOMES, COUNTER, "seckill_producer_outcomes_total", "", "Outcome records read.")           \
     X(OUTCOMES_BAD, COUNTER, "seckill_producer_outcomes_malformed_total", "",                      \
       "Records of the outcomes topic that are none.")                                              \
+    X(OBSERVED, COUNTER, "seckill_producer_observed_total", "",                                    \
+      "Orders told of by an observer of the lines.")                                               \
+    X(OBSERVED_BAD, COUNTER, "seckill_producer_observed_malformed_total", "",                      \
+      "Lines of an observer that are none.")                                                       \
     X(ITEMS, GAUGE, "seckill_producer_items", "", "Items known to the gates.")                     \
     X(ITEMS_EVICTED, COUNTER, "seckill_producer_items_evicted_total", "",                          \
       "Items forgotten for want of room.")                                                         \

@@ -168,10 +168,16 @@ bool door_is_draining(const struct door *d);
 /* The highest offset whose outcome was seen; -1: none yet. */
 int64_t door_highest(const struct door *d, int partition);
 
+int door_partitions(const struct door *d);
+
 /* Records between what is decided and the newest known; never negative. */
 int64_t door_lag(const struct door *d, int partition);
 
 struct gates *door_gates(struct door *d);
+
+/* Somebody else saw so many orders that took so long on a part of that line. */
+void door_observe(struct door *d, int partition, enum limiter_side side, int64_t took_ms,
+                  int64_t count, int64_t now_ms);
 
 /* Of the line to Kafka, or of the line to a decision. */
 const struct limiter *door_limiter(const struct door *d, int partition, enum limiter_side side);

@@ -6,6 +6,9 @@
  * swinging: what comes out late says how it was some time ago.  The pause is as long as it takes to
  * drain what is too much, so however wrong the limit is, nobody waits for much longer than the
  * bound; the limit only decides how often there have to be pauses.
+ *
+ * A line that stands still is another matter: a broker that is away for a second will take as much
+ * as before when it is back.  Until it moves only as many are let in as show that, and the limit stays.
  */
 #include "producer/limiter.h"
 
@@ -16,6 +19,11 @@ enum {
     STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
+};
+
+const char *const limiter_side_names[LIMITER_SIDES] = {
+    [LIMITER_SENDING] = "kafka",
+    [LIMITER_RECEIVING] = "decision",
 };
 
 const char *const limiter_preset_names[] = {"off", "steady", "classic", NULL};
@@ -60,12 +68,19 @@ void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_si
 
 /* ---- letting in ---- */
 
+/* Outside of a pause. */
+static int64_t limit_of(const struct limiter *l)
+{
+    return l->is_still ? LIMITER_RATE_MIN : l->limit;
+}
+
 static bool take_token(struct limiter *l, int64_t now_ms)
 {
     if (now_ms > l->tokens_ms) {
-        const int64_t full = at_least(l->limit * LIMITER_WINDOW_MS, 1000);
+        const int64_t limit = limit_of(l);
+        const int64_t full = at_least(limit * LIMITER_WINDOW_MS, 1000);
 
-        l->tokens = at_most(l->tokens + (now_ms - l->tokens_ms) * l->limit, full);
+        l->tokens = at_most(l->tokens + (now_ms - l->tokens_ms) * limit, full);
         l->tokens_ms = now_ms;
     }
     if (now_ms < l->pause_until_ms || l->tokens < 1000) {
@@ -87,16 +102,18 @@ bool limiter_admit(struct limiter *l, int64_t now_ms)
 
 int64_t limiter_limit(const struct limiter *l, int64_t now_ms)
 {
-    return now_ms < l->pause_until_ms ? 0 : l->limit;
+    return now_ms < l->pause_until_ms ? 0 : limit_of(l);
 }
 
 /* ---- judging ---- */
 
-void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms)
+void limiter_observe(struct limiter *l, int64_t since_ms, int64_t count, int64_t now_ms)
 {
     if (l->rule != NULL && since_ms >= l->since_ms) {
-        l->seen++;
-        l->late += now_ms - since_ms > (l->is_armed ? l->rule->bound_ms : l->rule->arm_ms);
+        l->seen += count;
+        if (now_ms - since_ms > (l->is_armed ? l->rule->bound_ms : l->rule->arm_ms)) {
+            l->late += count;
+        }
     }
 }
 
@@ -115,6 +132,7 @@ static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
     for (int i = 0; i < LIMITER_MEMORY; i++) {
         l->rate = at_least(l->rates[i], l->rate);
     }
+    l->is_still = l->rate == 0 && old > 0;
     return at_least(now_ms - l->moved_ms, l->rate > 0 ? old * 1000 / l->rate : 0);
 }
 
@@ -123,10 +141,12 @@ static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
     const struct limiter_rule *rule = l->rule;
 
     if (now_ms >= l->since_ms) { /* else it is still draining what the former limit let in */
-        const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
-
         l->ceiling = l->limit;
-        l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
+        if (!l->is_still) { /* which does not tell what it takes when it moves */
+            const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
+
+            l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
+        }
         l->step = l->limit / STEP_PARTS + 1;
         l->since_ms = now_ms + at_most(wait_ms, rule->pause_max_ms);
     }

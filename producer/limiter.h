@@ -42,6 +42,9 @@ enum limiter_side {
     LIMITER_SIDES,
 };
 
+/* What the lines are called outside: "kafka", "decision". */
+extern const char *const limiter_side_names[LIMITER_SIDES];
+
 enum limiter_preset {
     LIMITER_OFF,
     LIMITER_STEADY,  /* bounds that a loaded machine keeps */
@@ -54,6 +57,7 @@ extern const char *const limiter_preset_names[]; /* NULL at the end */
 struct limiter {
     const struct limiter_rule *rule; /* of a preset and a side; NULL is off */
     bool is_armed;
+    bool is_still; /* for as long as it remembers: nothing comes out, and not for want of company */
     int strikes;
     int64_t limit;    /* per second; LIMITER_RATE_MAX unless armed */
     int64_t ceiling;  /* the limit before it was narrowed */
@@ -77,8 +81,8 @@ void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_si
 /* Whether one more may go in. */
 bool limiter_admit(struct limiter *l, int64_t now_ms) ATTR_MUSTCHECK;
 
-/* One that went in at since_ms came out. */
-void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms);
+/* So many that went in at since_ms came out. */
+void limiter_observe(struct limiter *l, int64_t since_ms, int64_t count, int64_t now_ms);
 
 /*
  * A window is over, the next begins: so many stand in line, so many have come out since whenever.

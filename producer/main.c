@@ -14,6 +14,7 @@
 #include "producer/calls.h"
 #include "producer/counters.h"
 #include "producer/http.h"
+#include "producer/observer.h"
 #include "producer/routes.h"
 #include "producer/settings.h"
 
@@ -32,6 +33,7 @@ struct program {
     struct daemon *daemon;
     struct stats *stats;
     struct calls *calls;
+    struct observer *observer;
     struct jwt *jwt;
     struct routes *routes;
     struct http *http;
@@ -115,6 +117,13 @@ static bool start(struct program *p, struct err *err)
     if (p->calls == NULL) {
         return false;
     }
+    if (p->settings.limiter_observer[0] != '\0') {
+        p->observer = observer_create(p->base, p->settings.limiter_observer, calls_door(p->calls),
+                                      p->stats, err);
+        if (p->observer == NULL) {
+            return false;
+        }
+    }
     routes.calls = p->calls;
     routes.stats = p->stats;
     if (!proxies_parse(&routes.proxies, p->settings.trusted_proxies, err)) {
@@ -146,6 +155,7 @@ static int stop(struct program *p, int status)
         event_free(p->poll);
     }
     /* Answers may still go out while the calls end, so the server outlives them. */
+    observer_destroy(p->observer);
     calls_destroy(p->calls);
     http_destroy(p->http);
     routes_destroy(p->routes);

@@ -44,6 +44,9 @@ static const struct conf_option own[] = {
              "So many of them at once."),
     CONF_ENUM("limiter", struct settings, limiter, "steady", limiter_preset_names,
               "Lets fewer new orders in, 503 beyond, while Kafka or decisions are slow."),
+    CONF_TEXT(
+        "limiter-observer", struct settings, limiter_observer, "", NULL,
+        "Named pipe in which an observer tells the limiter what it sees; empty: nobody does."),
     CONF_INT("rate-item", struct settings, rate_item, 20000, 0, 10000000,
              "Orders per second for one item, 503 beyond; 0 is off."),
     CONF_INT("burst-item", struct settings, burst_item, 20000, 1, 10000000,

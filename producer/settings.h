@@ -31,6 +31,7 @@ struct settings {
     int64_t header_ms, body_ms, write_ms, idle_ms;
 
     int limiter; /* enum limiter_preset */
+    const char *limiter_observer;
     int64_t rate_all, burst_all;
     int64_t rate_item, burst_item;
     int64_t rate_user, burst_user;

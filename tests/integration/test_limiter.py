@@ -1,12 +1,15 @@
 """The adaptive limiter: a slow line to Kafka, a slow line from the matcher to Redis, and more orders than they
 carry.  What is let in stays fast, the rest is told so at once."""
 
+import subprocess
 from contextlib import contextmanager
 from statistics import median
+from threading import Event, Thread
 
 import requests
 from lib.door import door
 from lib.flood import Flood
+from lib.stack import BIN
 from lib.wait import wait_until
 
 RATE = 300  # orders that come in a second; the lines carry a third of them
@@ -112,3 +115,57 @@ def test_a_slow_redis(system, network):
     link = network.link("redis")
     with matcher_through(system, link), doors(system) as (without, within):
         check(link, 18000, "decision", Flood(without, item, wait_s=30), Flood(within, item, wait_s=30))
+
+
+@contextmanager
+def observer(path, partitions, line):
+    """Somebody who tells, ten times a second, that orders of each partition take long."""
+    ended = Event()
+
+    def tell():
+        with open(path, "wb", buffering=0) as pipe:
+            while not ended.wait(0.1):
+                for partition in range(partitions):
+                    pipe.write(line.replace("{}", str(partition)).encode())
+
+    teller = Thread(target=tell)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def test_an_observer_tells_that_it_is_slow(system, tmp_path):
+    """Nothing is, so only what it writes can have narrowed; what is no such line has no effect."""
+    pipe = tmp_path / "observer"
+    item = system.open(stock=100000, limit=1)
+
+    def is_narrow(flood):
+        answers = flood.press(RATE, 2)
+        assert {a.reason for a in answers if a.status == 503} <= {"slow"}
+        return metric(flood.door, "limiter_armed{", 'line="decision"') == 1
+
+    with door(system, "producer-observed", **OPEN, SECKILL_LIMITER_OBSERVER=pipe) as gate:
+        flood = Flood(gate, item)
+        with observer(pipe, system.partitions, "decision {} 900 fifty\ndecision {} 9000000 50\nredis {} 900 50\n" + "x" * 99):
+            wait_until(lambda: metric(gate, "observed_malformed_total") > 50, 60, "nonsense is counted")
+            assert not is_narrow(flood)
+        assert metric(gate, "observed_total") == 0
+        with observer(pipe, system.partitions, "\ndecision {} 900 50\n"):
+            wait_until(lambda: is_narrow(flood), 60, "the limiter believes the observer")
+        assert metric(gate, "limiter_armed{", 'line="kafka"') == 0
+        wait_until(lambda: is_wide_open(flood), 60, "everybody is let in again")
+
+
+def test_a_pipe_that_is_none(system, tmp_path):
+    path = tmp_path / "observer"
+    path.write_text("a file of somebody's\n")
+    done = subprocess.run(
+        [BIN / "seckill-producer", f"--limiter-observer={path}", "--listen=127.0.0.1:0"],
+        env=system.stack.environ(**system.settings),
+        capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert done.returncode == 1 and "is no named pipe" in done.stderr, done.stderr
+    assert path.read_text() == "a file of somebody's\n"

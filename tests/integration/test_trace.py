@@ -27,6 +27,11 @@ def test_scripts_and_programs_name_the_same_probes(daemon):
     assert set(re.findall(r"usdt:\*:seckill:(\w+)", script)) == probes_of(daemon) != set()
 
 
+def test_the_observer_knows_its_probes():
+    script = (TRACE / "observe.bt").read_text()
+    assert set(re.findall(r"usdt:\*:seckill:(\w+)", script)) == {"script_sent", "script_answered"} <= probes_of("matcher")
+
+
 class Tracer:
     """A script at work on a daemon; what it printed until now is in text."""
 
