@@ -465,14 +465,13 @@ def test_full_outbox_is_waited_out(world):
 def test_broker_killed_and_back(world, stack):
     w = world
     items = open_all(w)
-    m = w.matcher().ready()
+    w.matcher().ready()
     with Feed(w, items, 0.02) as feed:
         feed_until(w, feed, 500)
         stack.kill("kafka")
         stack.restart("kafka")
         feed_until(w, feed, 500, 90)
     w.applied(90)
-    assert m.metrics()["seckill_matcher_rechecks_total"] >= 1
     finish(w)
 
 
