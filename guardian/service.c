@@ -141,6 +141,13 @@ static void collect(struct buf *out, void *arg)
                              "partition=\"%d\"", i);
         }
     }
+    stats_put_head(out, "seckill_guardian_queued", STATS_GAUGE, "Events read and not committed.");
+    for (int i = 0; i < s->n_parts; i++) {
+        if (s->parts[i].is_assigned) {
+            stats_put_sample(out, "seckill_guardian_queued", (int64_t)s->parts[i].queued_rows,
+                             "partition=\"%d\"", i);
+        }
+    }
     put_halts(out, s);
 }
 

@@ -127,6 +127,7 @@ struct part {
     bool is_sought;  /* the consumer has been told where to read in this life */
     struct batch_queue queue;
     size_t queued_rows;
+    int64_t begun_ms;    /* when a transaction was begun last */
     struct batch *spare; /* an empty one, to save allocations */
     struct progress committed;
     struct load load;

@@ -446,6 +446,7 @@ bool service_make_parts(struct service *s)
         part->service = s;
         part->partition = i;
         part->is_held = true;
+        part->begun_ms = -s->settings->linger_ms;
         part->committed = PROGRESS_NONE;
         part->backoff = BACKOFF_INIT(RETRY_BASE_MS, RETRY_MAX_MS);
         part->load = (struct load){.job = {.run = run_load, .done = done_load}, .part = part};

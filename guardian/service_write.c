@@ -14,6 +14,7 @@
 
 enum {
     MARK_ATTEMPTS = 3,
+    GATHER_MS = 10, /* what comes at the same time belongs together */
 };
 
 /* ---- batches ---- */
@@ -154,6 +155,25 @@ static bool is_backing_off(const struct part *part)
     return part->backoff.attempts > 0 && event_pending(part->timer, EV_TIMEOUT, NULL);
 }
 
+/*
+ * A transaction costs as much as dozens of orders, so while a partition is busy one of them follows
+ * the other at a distance, and takes what has come meanwhile; who is alone waits for nobody.  A mark
+ * or an archive goes at once, as do a batch that is full and one that has waited before.
+ */
+static int64_t linger_left_ms(const struct part *part, const struct batch *batch)
+{
+    const struct settings *settings = part->service->settings;
+    int64_t gather_ms = settings->linger_ms < GATHER_MS ? settings->linger_ms : GATHER_MS;
+    int64_t alone_ms = batch->since_ms + gather_ms;
+    int64_t busy_ms = part->begun_ms + settings->linger_ms;
+
+    if (TAILQ_NEXT(batch, link) != NULL || batch->attempts > 0 || ledger_is_full(batch->ledger) ||
+        part->service->is_draining || part->queued_rows >= (size_t)settings->batch_rows) {
+        return 0;
+    }
+    return (alone_ms > busy_ms ? alone_ms : busy_ms) - clock_mono_ms();
+}
+
 void service_kick(struct part *part)
 {
     struct service *s = part->service;
@@ -163,9 +183,8 @@ void service_kick(struct part *part)
     if (batch == NULL || part->is_busy || is_backing_off(part)) {
         return;
     }
-    wait_ms = batch->since_ms + s->settings->linger_ms - clock_mono_ms();
-    if (TAILQ_NEXT(batch, link) == NULL && wait_ms > 0 && !s->is_draining &&
-        part->queued_rows < (size_t)s->settings->batch_rows) {
+    wait_ms = linger_left_ms(part, batch);
+    if (wait_ms > 0) {
         if (!event_pending(part->timer, EV_TIMEOUT, NULL)) {
             service_arm(part, wait_ms);
         }
@@ -173,6 +192,7 @@ void service_kick(struct part *part)
     }
     TAILQ_REMOVE(&part->queue, batch, link);
     part->is_busy = true;
+    part->begun_ms = clock_mono_ms();
     pool_submit(s->pool, &batch->job);
 }
 

@@ -203,6 +203,36 @@ def test_sigterm_under_load_drains(live):
     clean(live)
 
 
+def test_transactions_keep_their_distance(live):
+    """Who is alone is written at once; the next ones wait for company, unless they are many, a mark, or the end."""
+    g = live.guardian(batch_linger="1h", batch_rows=20).ready()
+    commits = lambda: g.metric("seckill_guardian_commits_total")  # noqa: E731
+    queued = lambda: g.metrics()['seckill_guardian_queued{partition="0"}']  # noqa: E731
+    live.caught_up()
+    began, at = commits(), live.recorded(0)
+
+    def order(n):
+        live.put(0, live.order(0, "lamp@0", f"user{n}"))
+
+    live.put(0, live.open("lamp@0", 50, 9, 600_000))
+    for n in range(18):
+        order(n)
+        wait_until(lambda n=n: queued() == n + 2, 60, "it is read")
+    assert (commits(), live.recorded(0)) == (began, at)
+    order(18)  # the twentieth
+    live.caught_up()
+    assert (commits(), queued()) == (began + 1, 0)
+    order(19)
+    wait_until(lambda: queued() == 1, 60, "it is read")
+    live.reconcile()  # a mark, which what came before it precedes
+    order(20)
+    wait_until(lambda: queued() == 1, 60, "it is read")
+    assert g.stop() == 0
+    live.applied()
+    assert live.recorded(0) == live.log_end(0) - 1
+    clean(live)
+
+
 def keyed_orders(w, item, user, count):
     return [w.order(0, item, user, order_id=order_id_of(0, keyed=True)) for _ in range(count)]
 
