@@ -197,6 +197,8 @@ struct kafka_consumer_settings {
      * kafka_consumer_want() without losing what was fetched, and without holding up the others.
      */
     bool is_split;
+    /* What is little may come 100 ms later: fewer and fuller answers, which cost less on both sides. */
+    bool is_patient;
     struct kafka_consumer_calls calls; /* unused ones may be NULL */
     void *arg;                         /* borrowed */
 };

@@ -31,6 +31,7 @@
 enum {
     PATIENCE_MIN_MS = 10000,
     FETCH_LATE_MS = 2000,
+    FETCH_PATIENT_BYTES = 65536,
     API_FETCH = 1, /* Kafka's numbers of its requests */
     API_METADATA = 3,
 };
@@ -274,6 +275,7 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
     char timeout[24];
     char heartbeat[24];
     char patience[24];
+    char fetch_min[24];
     const int64_t timeout_ms =
         settings->session_timeout_ms == 0 ? 10000 : settings->session_timeout_ms;
     /*
@@ -284,6 +286,7 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
     const bool is_static = settings->instance_id != NULL && settings->instance_id[0] != '\0';
     const struct kafka_property tunables[] = {
         {"fetch.wait.max.ms", "100"},
+        {"fetch.min.bytes", fetch_min},
         /* Metadata are asked for first: see request_sent(). */
         {"topic.metadata.refresh.fast.interval.ms", "10"},
         {"fetch.error.backoff.ms", "200"},
@@ -310,6 +313,8 @@ static rd_kafka_conf_t *conf_of(const struct kafka_consumer_settings *settings, 
     (void)snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     (void)snprintf(heartbeat, sizeof(heartbeat), "%" PRId64, timeout_ms / 4);
     (void)snprintf(patience, sizeof(patience), "%" PRId64, patience_ms);
+    (void)snprintf(fetch_min, sizeof(fetch_min), "%d",
+                   settings->is_patient ? FETCH_PATIENT_BYTES : 1);
     return kafka_conf(settings->kafka, CONF_KAFKA_CONSUMER, tunables, invariants, err);
 }
 

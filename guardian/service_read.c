@@ -471,6 +471,7 @@ bool service_start_reading(struct service *s, struct err *err)
         .instance_id = s->settings->instance_id,
         .session_timeout_ms = s->settings->session_timeout_ms,
         .is_split = true,
+        .is_patient = true,
         .calls =
             {
                 .record = on_record,
