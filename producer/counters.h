@@ -25,6 +25,8 @@
     X(REPLAYED, COUNTER, "seckill_producer_replayed_total", "",                                    \
       "Keyed requests answered with the order they already had.")                                  \
     X(QUEUED, GAUGE, "seckill_producer_publish_queued", "", "Commands not yet given to Kafka.")    \
+    X(BATCHES, COUNTER, "seckill_producer_batches_total", "",                                      \
+      "Times that commands of a partition were given to Kafka together.")                          \
     X(RECREATED, COUNTER, "seckill_producer_kafka_recreated_total", "",                            \
       "Kafka producers given up after a fatal error.")                                             \
     X(CALLS, GAUGE, "seckill_producer_calls", "", "Requests being worked on.")                     \

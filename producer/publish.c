@@ -1,11 +1,13 @@
 /*
- * Lines: one array of entries, each in the free list or in the line of one partition.  A line is due
- * when its first entry has waited for its linger, or when `batch` entries stand in it.  One timer
- * runs to the nearest due time, or every TICK_MS while the rate holds entries back.
+ * Lines: one array of entries, each in the free list or in the line of one partition.  When the
+ * oldest entry of any has lingered, all lines are handed over; else only a line in which `batch`
+ * entries stand.  One timer runs to that time, or every TICK_MS while the rate holds entries back.
  *
  * Kafka's cost is per request and batch, not per message, and librdkafka's linger.ms is fixed for
  * an instance.  So the waiting is done here, and librdkafka gets NATIVE_LINGER_MS, just
- * enough to make one request of what one turn hands over.
+ * enough to make one request for each partition of what one turn hands over.  Those requests then
+ * come together: a reader's fetch that waits at the broker brings home many partitions at once, and
+ * whatever is done further down for each batch is done as often as here.
  *
  * After a fatal error the instance is kept until its last reports came or it is too old for any;
  * what it never reported ends as unknown at the deadline of inflight.h.  Entries in line were not
@@ -33,8 +35,8 @@ enum {
     TICK_MS = 5,
     VALUE_SIZE = 512,     /* the longest order: 4 ids of 64, two numbers, names: below 420 */
     TURN_MAX = 2000,      /* commands handed over in one turn of the loop */
-    RATE_WINDOW_MS = 100, /* over which a line's rate is measured, and burst of the global rate */
-    COMPANY_MIN = 4,      /* a wait that brings fewer is not worth it */
+    RATE_WINDOW_MS = 100, /* over which the rate is measured, and burst of the settings' rate */
+    RATE_PER_MS = 400,    /* so many more commands per second are worth a millisecond more */
     RECREATE_BASE_MS = 50,
     RECREATE_MAX_MS = 2000,
 };
@@ -55,9 +57,6 @@ struct entry {
 struct line {
     uint32_t head, tail;
     size_t count;
-    int64_t window_ms; /* start of the window being counted */
-    int64_t window_count;
-    int64_t linger_ms;
 };
 
 struct publish {
@@ -74,6 +73,9 @@ struct publish {
     uint32_t free_entries;
     size_t queued;
     int first_line; /* whose turn it is to be first */
+    int64_t linger_ms;
+    int64_t window_ms; /* start of the window being counted */
+    int64_t window_count;
     int64_t tokens; /* thousandths of commands that the rate allows now */
     int64_t tokens_ms;
     struct line *lines;
@@ -81,12 +83,8 @@ struct publish {
 
 int64_t publish_linger_ms(const struct publish_settings *settings, int64_t rate)
 {
-    int64_t linger_ms;
+    const int64_t linger_ms = rate / RATE_PER_MS;
 
-    if (rate * settings->linger_max_ms < COMPANY_MIN * (int64_t)1000) {
-        return settings->linger_min_ms;
-    }
-    linger_ms = settings->batch * 1000 / rate;
     if (linger_ms > settings->linger_max_ms) {
         return settings->linger_max_ms;
     }
@@ -274,17 +272,27 @@ static void refill(struct publish *p, int64_t now_ms)
     }
 }
 
-static bool is_due(const struct publish *p, const struct line *line, int64_t now_ms)
+/* When the oldest of all entries will have lingered; INT64_MAX without entries. */
+static int64_t due_ms(const struct publish *p)
 {
-    return line->head != NIL && (p->is_hurried || line->count >= (size_t)p->settings.batch ||
-                                 now_ms - p->entries[line->head].since_ms >= line->linger_ms);
+    int64_t due = INT64_MAX;
+
+    for (int i = 0; i < p->settings.partitions; i++) {
+        const uint32_t head = p->lines[i].head;
+
+        if (head != NIL && p->entries[head].since_ms + p->linger_ms < due) {
+            due = p->entries[head].since_ms + p->linger_ms;
+        }
+    }
+    return due;
 }
 
 /* Whether every due line was emptied; bounded by the rate and by TURN_MAX. */
 static bool flush(struct publish *p, int64_t now_ms)
 {
-    int64_t left = TURN_MAX;
+    const bool is_time = p->is_hurried || now_ms >= due_ms(p);
     const int n = p->settings.partitions;
+    int64_t left = TURN_MAX;
 
     if (p->settings.rate > 0) {
         refill(p, now_ms);
@@ -294,9 +302,10 @@ static bool flush(struct publish *p, int64_t now_ms)
         const int at = (p->first_line + i) % n;
         struct line *line = &p->lines[at];
 
-        if (!is_due(p, line, now_ms)) {
+        if (line->head == NIL || (!is_time && line->count < (size_t)p->settings.batch)) {
             continue;
         }
+        stats_add(p->settings.stats, STAT_BATCHES, left > 0 ? 1 : 0);
         while (line->head != NIL) {
             if (left == 0 || !hand_over(p, at)) {
                 p->first_line = at;
@@ -315,6 +324,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct publish *p = arg;
     const int64_t now_ms = clock_mono_ms();
     int64_t next_ms = INT64_MAX;
+    int64_t due;
 
     (void)fd;
     (void)what;
@@ -326,32 +336,24 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     if (p->dying != NULL && next_ms == INT64_MAX) {
         next_ms = RATE_WINDOW_MS;
     }
-    for (int i = 0; i < p->settings.partitions && next_ms > 0; i++) {
-        const struct line *line = &p->lines[i];
-
-        if (line->head != NIL) {
-            const int64_t in_ms = p->entries[line->head].since_ms + line->linger_ms - now_ms;
-
-            if (in_ms > 0 && in_ms < next_ms) {
-                next_ms = in_ms;
-            }
-        }
+    due = due_ms(p);
+    if (due != INT64_MAX && due > now_ms && due - now_ms < next_ms) {
+        next_ms = due - now_ms; /* what is due already waits for Kafka, or for the rate */
     }
     if (next_ms != INT64_MAX) {
         arm(p, next_ms);
     }
 }
 
-static void measure(struct publish *p, struct line *line, int64_t now_ms)
+static void measure(struct publish *p, int64_t now_ms)
 {
-    if (now_ms - line->window_ms >= RATE_WINDOW_MS) {
-        const int64_t span_ms = now_ms - line->window_ms;
-
-        line->linger_ms = publish_linger_ms(&p->settings, line->window_count * 1000 / span_ms);
-        line->window_ms = now_ms;
-        line->window_count = 0;
+    if (now_ms - p->window_ms >= RATE_WINDOW_MS) {
+        p->linger_ms =
+            publish_linger_ms(&p->settings, p->window_count * 1000 / (now_ms - p->window_ms));
+        p->window_ms = now_ms;
+        p->window_count = 0;
     }
-    line->window_count++;
+    p->window_count++;
 }
 
 bool publish_send(struct publish *p, const struct command *cmd, int partition,
@@ -398,10 +400,10 @@ bool publish_send(struct publish *p, const struct command *cmd, int partition,
     line->count++;
     p->queued++;
     PROBE(command_lined, ticket, partition);
-    measure(p, line, now_ms);
+    measure(p, now_ms);
     if (line->count == 1) {
-        if (!event_pending(p->timer, EV_TIMEOUT, NULL) || line->linger_ms == 0) {
-            arm(p, line->linger_ms);
+        if (!event_pending(p->timer, EV_TIMEOUT, NULL) || p->linger_ms == 0) {
+            arm(p, p->linger_ms);
         }
     } else if (line->count == (size_t)p->settings.batch && p->kafka != NULL) {
         arm(p, 0);
@@ -443,9 +445,10 @@ struct publish *publish_create(struct event_base *base, const struct publish_set
     p->recreate = BACKOFF_INIT(RECREATE_BASE_MS, RECREATE_MAX_MS);
     p->recreate_ms = -1;
     p->tokens_ms = clock_mono_ms();
+    p->linger_ms = settings->linger_min_ms;
     p->lines = xcalloc((size_t)settings->partitions, sizeof(*p->lines));
     for (int i = 0; i < settings->partitions; i++) {
-        p->lines[i] = (struct line){.head = NIL, .tail = NIL, .linger_ms = settings->linger_min_ms};
+        p->lines[i] = (struct line){.head = NIL, .tail = NIL};
     }
     p->entries = xmalloc(n * sizeof(*p->entries));
     for (size_t i = 0; i < n; i++) {

@@ -2,9 +2,10 @@
  * publish.h - commands on their way into the orders topic.
  *
  * A command that is taken waits in its partition's line here, where the burst is shaped: it is
- * handed to Kafka when enough company has come or its wait is over, and never faster than the rate
- * of the settings.  How long it may wait follows the load: alone it goes at once; the more
- * commands per second a partition sees, the more it pays to send them together.
+ * handed to Kafka when enough company has come or the oldest wait is over, with whatever stands in
+ * the other lines, and never faster than the rate of the settings.  How long it may wait follows the
+ * load: alone it goes at once; the more commands per second come, the more it pays to send them
+ * together.
  *
  * Every command taken is reported exactly once, unless its Kafka client was given up or the object
  * destroyed: whoever waits keeps a deadline of its own (inflight.h) and calls that "unknown".  A
@@ -72,7 +73,7 @@ void publish_hurry(struct publish *p);
 size_t publish_queued(const struct publish *p);
 size_t publish_unreported(const struct publish *p);
 
-/* How long a command may wait for company when rate of them come per second; pure. */
+/* How long a command may wait for company when rate of them come per second in all; pure. */
 int64_t publish_linger_ms(const struct publish_settings *settings, int64_t rate);
 
 #endif /* PRODUCER_PUBLISH_H */

@@ -7,19 +7,22 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
+#include "common/log.h"
+#include "producer/counters.h"
 #include "producer/logclock.h"
 
 static const struct publish_settings settings = {
-    .linger_min_ms = 0, .linger_max_ms = 5, .batch = 500};
+    .linger_min_ms = 0, .linger_max_ms = 10, .batch = 500};
 
 static void lingering_follows_the_load(void **state)
 {
     (void)state;
     assert_int_equal(publish_linger_ms(&settings, 0), 0);
-    assert_int_equal(publish_linger_ms(&settings, 100), 0);    /* nobody would come */
-    assert_int_equal(publish_linger_ms(&settings, 1000), 5);   /* five would */
-    assert_int_equal(publish_linger_ms(&settings, 100000), 5); /* a batch takes that long */
-    assert_int_equal(publish_linger_ms(&settings, 250000), 2); /* it is full sooner */
+    assert_int_equal(publish_linger_ms(&settings, 399), 0); /* nobody would come */
+    assert_int_equal(publish_linger_ms(&settings, 2000), 5);
+    assert_int_equal(publish_linger_ms(&settings, 4000), 10);
+    assert_int_equal(publish_linger_ms(&settings, 100000), 10);
 }
 
 static void lingering_stays_in_its_bounds(void **state)
@@ -31,10 +34,116 @@ static void lingering_stays_in_its_bounds(void **state)
     for (int64_t rate = 0; rate < 10000000; rate = rate * 2 + 1) {
         const int64_t linger_ms = publish_linger_ms(&s, rate);
 
-        assert_true(linger_ms >= 3 && linger_ms <= 5);
+        assert_true(linger_ms >= 3 && linger_ms <= 10);
     }
     s.linger_min_ms = s.linger_max_ms = 0;
     assert_int_equal(publish_linger_ms(&s, 1000000), 0);
+}
+
+static void not_reported(const struct publish_report *report, void *arg)
+{
+    (void)report;
+    (void)arg;
+    fail_msg("nobody is there to report");
+}
+
+/* Two partitions and no broker: what was handed over stays with Kafka's client. */
+struct world {
+    struct event_base *base;
+    struct stats *stats;
+    struct publish *publish;
+    struct clock_hands hands;
+};
+
+static void open_world(struct world *w, int64_t linger_ms, int64_t batch)
+{
+    const struct kafka_settings kafka = {.brokers = "127.0.0.1:1", .client_id = "test"};
+    const struct publish_settings s = {
+        .kafka = &kafka,
+        .topic = "orders",
+        .partitions = 2,
+        .linger_min_ms = linger_ms,
+        .linger_max_ms = linger_ms,
+        .batch = batch,
+        .queue_max = 100,
+        .timeout_ms = 10000,
+        .report = not_reported,
+    };
+    struct publish_settings mine = s;
+    struct err err;
+
+    log_init("test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT); /* Kafka's client misses its broker */
+    *w = (struct world){.hands = {.mono_us = 1000000}};
+    clock_pretend(&w->hands);
+    w->base = event_base_new();
+    mine.stats = w->stats = stats_create("producer", counters_rows, STAT_COUNT);
+    w->publish = publish_create(w->base, &mine, &err);
+    assert_non_null(w->publish);
+}
+
+static void close_world(struct world *w)
+{
+    publish_destroy(w->publish);
+    stats_destroy(w->stats);
+    assert_true(kafka_wait_ended(10000));
+    event_base_free(w->base);
+    clock_pretend(NULL);
+}
+
+static void send_tick(struct world *w, int partition)
+{
+    const struct command tick = {.type = COMMAND_TICK};
+
+    assert_true(publish_send(w->publish, &tick, partition, (struct slice){NULL, 0}, 1));
+}
+
+/* Turns of the loop until at most so many are in line. */
+static void run_until(struct world *w, size_t queued)
+{
+    for (int turns = 0; publish_queued(w->publish) > queued; turns++) {
+        const struct timeval patience = {10, 0};
+
+        assert_true(turns < 1000);
+        assert_int_equal(event_base_loopexit(w->base, &patience), 0);
+        assert_int_equal(event_base_loop(w->base, EVLOOP_ONCE), 0);
+    }
+}
+
+static void the_oldest_takes_all_along(void **state)
+{
+    struct world w;
+
+    (void)state;
+    open_world(&w, 10, 500);
+    send_tick(&w, 0);
+    w.hands.mono_us += 9000;
+    send_tick(&w, 1);
+    assert_int_equal(publish_queued(w.publish), 2);
+    w.hands.mono_us += 1000;
+    run_until(&w, 1);
+    assert_int_equal(publish_queued(w.publish), 0);
+    assert_int_equal(publish_unreported(w.publish), 2);
+    /* And the next after a pause. */
+    w.hands.mono_us += 5000000;
+    send_tick(&w, 1);
+    w.hands.mono_us += 10000;
+    run_until(&w, 0);
+    close_world(&w);
+}
+
+static void a_full_line_goes_alone(void **state)
+{
+    struct world w;
+
+    (void)state;
+    open_world(&w, 10, 3);
+    send_tick(&w, 0);
+    for (int i = 0; i < 3; i++) {
+        send_tick(&w, 1);
+    }
+    run_until(&w, 3);
+    assert_int_equal(publish_queued(w.publish), 1);
+    close_world(&w);
 }
 
 static void the_logs_clock(void **state)
@@ -70,6 +179,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lingering_follows_the_load),
         cmocka_unit_test(lingering_stays_in_its_bounds),
+        cmocka_unit_test(the_oldest_takes_all_along),
+        cmocka_unit_test(a_full_line_goes_alone),
         cmocka_unit_test(the_logs_clock),
         cmocka_unit_test(a_brokers_clock_set_back_is_followed),
     };
