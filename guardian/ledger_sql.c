@@ -261,10 +261,10 @@ static size_t put_operations(struct ledger *l, struct buf *sql, int64_t *affecte
 
 static size_t put_moves(struct ledger *l, struct buf *sql, int64_t *affected)
 {
-    static const char *const accounts[LEDGER_CAUSES] = {
-        [LEDGER_RESERVED] = "'available','held',", [LEDGER_PAID] = "'held','sold',",
-        [LEDGER_LATE] = "'available','sold',",     [LEDGER_CANCELLED] = "'held','available',",
-        [LEDGER_EXPIRED] = "'held','available',",  [LEDGER_STOCK] = "'supply','available',",
+    static const char *const causes[LEDGER_CAUSES] = {
+        [LEDGER_RESERVED] = "'reserved',", [LEDGER_PAID] = "'paid',",
+        [LEDGER_LATE] = "'late',",         [LEDGER_CANCELLED] = "'cancelled',",
+        [LEDGER_EXPIRED] = "'expired',",   [LEDGER_STOCK] = "'added',",
     };
     size_t n = 0;
 
@@ -275,69 +275,21 @@ static size_t put_moves(struct ledger *l, struct buf *sql, int64_t *affected)
             continue;
         }
         if (n == 0) {
-            buf_puts(sql,
-                     "INSERT INTO stock_ledger (partition_id, log_offset, event_index, item_id, "
-                     "order_id, from_account, to_account, qty) VALUES ");
+            buf_puts(sql, "INSERT INTO journal (partition_id, log_offset, event_index, cause, "
+                          "item_id, order_id, user_id, qty, log_time) VALUES ");
         }
         open_row(sql, n);
         put_number(sql, l->partition);
         put_number(sql, m->offset);
         put_number(sql, m->index);
+        buf_puts(sql, m->qty > 0 ? causes[m->cause] : "'removed',");
         put_text(sql, &m->item_id);
         put_order_id(sql, m->order_id);
-        buf_puts(sql, m->qty > 0 ? accounts[m->cause] : "'available','supply',");
+        put_text(sql, &m->user_id);
         put_number(sql, m->qty > 0 ? m->qty : -m->qty);
+        put_number(sql, m->log_time);
         close_row(sql);
         n++;
-    }
-    *affected = (int64_t)n;
-    return n;
-}
-
-static void put_tcc_row(const struct ledger *l, const struct ledger_move *m, const char *phase,
-                        struct buf *sql)
-{
-    static const char *const causes[LEDGER_CAUSES] = {
-        [LEDGER_RESERVED] = "reserved",   [LEDGER_PAID] = "paid",       [LEDGER_LATE] = "late",
-        [LEDGER_CANCELLED] = "cancelled", [LEDGER_EXPIRED] = "expired", [LEDGER_STOCK] = "",
-    };
-
-    put_number(sql, l->partition);
-    put_number(sql, m->offset);
-    put_number(sql, m->index);
-    buf_printf(sql, "'%s',", phase);
-    put_order_id(sql, m->order_id);
-    put_text(sql, &m->user_id);
-    buf_printf(sql, "'%s',", causes[m->cause]);
-    put_number(sql, m->log_time);
-    close_row(sql);
-}
-
-static size_t put_tcc(struct ledger *l, struct buf *sql, int64_t *affected)
-{
-    static const char *const phases[LEDGER_CAUSES] = {
-        [LEDGER_RESERVED] = "try",     [LEDGER_PAID] = "confirm",   [LEDGER_LATE] = "confirm",
-        [LEDGER_CANCELLED] = "cancel", [LEDGER_EXPIRED] = "cancel",
-    };
-    size_t n = 0;
-
-    for (; l->cursor < l->moves.n && n < ROWS_PER_STATEMENT; l->cursor++) {
-        const struct ledger_move *m = &l->moves.at[l->cursor];
-
-        if (m->cause == LEDGER_STOCK) {
-            continue;
-        }
-        if (n == 0) {
-            buf_puts(sql,
-                     "INSERT INTO tcc_log (partition_id, log_offset, event_index, phase, order_id, "
-                     "user_id, cause, log_time) VALUES ");
-        }
-        if (m->cause == LEDGER_LATE) {
-            open_row(sql, n++);
-            put_tcc_row(l, m, "try", sql);
-        }
-        open_row(sql, n++);
-        put_tcc_row(l, m, phases[m->cause], sql);
     }
     *affected = (int64_t)n;
     return n;
@@ -465,8 +417,6 @@ static size_t put_phase(struct ledger *l, struct buf *sql, int64_t *affected)
         return put_operations(l, sql, affected);
     case LEDGER_PHASE_MOVES:
         return put_moves(l, sql, affected);
-    case LEDGER_PHASE_TCC:
-        return put_tcc(l, sql, affected);
     case LEDGER_PHASE_ITEMS:
         return put_item(l, sql, affected);
     case LEDGER_PHASE_ARCHIVE:

@@ -90,26 +90,28 @@ static bool take_orders(const struct slice *columns, unsigned n, void *arg)
     return true;
 }
 
-static void add_to_account(struct mark_counters *c, struct slice account, int64_t qty)
-{
-    if (slice_eq(account, SLICE_LIT("supply"))) {
-        c->total -= qty;
-    } else if (slice_eq(account, SLICE_LIT("available"))) {
-        c->available += qty;
-    } else if (slice_eq(account, SLICE_LIT("held"))) {
-        c->held += qty;
-    } else {
-        c->sold += qty;
-    }
-}
-
+/* As the view stock_ledger has it, which would be grouped by texts. */
 static bool take_ledger(const struct slice *columns, unsigned n, void *arg)
 {
+    static const struct {
+        const char *cause;
+        int total, available, held, sold;
+    } causes[] = {
+        {"added", +1, +1, 0, 0}, {"removed", -1, -1, 0, 0},   {"reserved", 0, -1, +1, 0},
+        {"paid", 0, 0, -1, +1},  {"cancelled", 0, +1, -1, 0}, {"expired", 0, +1, -1, 0},
+        {"late", 0, -1, 0, +1},
+    };
     struct mark_item *item = item_of(arg, columns[0]);
 
-    if (item != NULL && n == 4) {
-        add_to_account(&item->ledger, columns[1], -number_of(columns[3]));
-        add_to_account(&item->ledger, columns[2], number_of(columns[3]));
+    for (size_t i = 0; item != NULL && n == 3 && i < sizeof(causes) / sizeof(causes[0]); i++) {
+        const int64_t qty = number_of(columns[2]);
+
+        if (slice_eq(columns[1], slice_str(causes[i].cause))) {
+            item->ledger.total += causes[i].total * qty;
+            item->ledger.available += causes[i].available * qty;
+            item->ledger.held += causes[i].held * qty;
+            item->ledger.sold += causes[i].sold * qty;
+        }
     }
     return true;
 }
@@ -136,8 +138,8 @@ bool mark_read(struct db *db, int partition, struct mark_record *r, struct err *
     ok = ok && db_query(db, buf_slice(&sql), take_orders, r, err);
     buf_clear(&sql);
     buf_printf(&sql,
-               "SELECT item_id, from_account, to_account, SUM(qty) FROM stock_ledger WHERE "
-               "partition_id = %d GROUP BY item_id, from_account, to_account",
+               "SELECT item_id, cause, SUM(qty) FROM journal WHERE partition_id = %d "
+               "GROUP BY item_id, cause",
                partition);
     ok = ok && db_query(db, buf_slice(&sql), take_ledger, r, err);
     buf_clear(&sql);

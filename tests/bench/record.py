@@ -89,7 +89,7 @@ def rebuild(given):
     return f.orders / (time.monotonic() - began), f.orders / replayed
 
 
-TABLES = ("orders", "payments", "stock_ledger", "tcc_log")  # those that grow with the orders
+TABLES = ("orders", "payments", "journal")  # those that grow with the orders
 
 
 def rows_in(cursor, tables):

@@ -175,13 +175,12 @@ static bool insert_operation(struct tables *t, const struct value *v, struct err
     return tables_add_operation(t, &row) || refuse(err, "no room");
 }
 
-/* Rows of the journals have (offset, index) as key, and come in that order. */
-static bool insert_journal(int64_t *last, int64_t offset, int64_t index, bool may_repeat,
-                           struct err *err)
+/* Rows of the journal have (offset, index) as key, and come in that order. */
+static bool insert_journal(int64_t *last, int64_t offset, int64_t index, struct err *err)
 {
     const int64_t key = offset * 1000 + index;
 
-    if (key < *last || (key == *last && !may_repeat)) {
+    if (key <= *last) {
         return refuse(err, "1062: a journal's row twice");
     }
     *last = key;
@@ -218,7 +217,6 @@ static void copy(struct mysql *to, const struct mysql *from)
 {
     to->progress = from->progress;
     to->last_move = from->last_move;
-    to->last_tcc = from->last_tcc;
     tables_copy(&to->tables, &from->tables);
 }
 
@@ -237,11 +235,8 @@ static bool insert_row(struct mysql *m, const struct value *v, const char *sql, 
     if (strncmp(table, "operations", 10) == 0) {
         return insert_operation(&m->tables, v, err);
     }
-    if (strncmp(table, "stock_ledger", 12) == 0) {
-        return insert_journal(&m->last_move, v[1].number, v[2].number, false, err);
-    }
-    if (strncmp(table, "tcc_log", 7) == 0) {
-        return insert_journal(&m->last_tcc, v[1].number, v[2].number, true, err);
+    if (strncmp(table, "journal", 7) == 0) {
+        return insert_journal(&m->last_move, v[1].number, v[2].number, err);
     }
     return insert_item(&m->tables, v, err);
 }

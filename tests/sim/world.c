@@ -81,7 +81,6 @@ void world_init(struct world *w, uint64_t seed)
         w->shards[i].number = i;
         w->shards[i].mysql.progress = PROGRESS_NONE;
         w->shards[i].mysql.last_move = -1;
-        w->shards[i].mysql.last_tcc = -1;
         log_start(w, &w->shards[i]);
     }
     w->rows_max = 1 + below(w, 20);

@@ -96,7 +96,7 @@ struct redis {
 struct mysql {
     struct progress progress;
     struct tables tables;
-    int64_t last_move, last_tcc; /* rows of stock_ledger and tcc_log */
+    int64_t last_move; /* row of the journal */
 };
 
 /* One partition with all that belongs to it. */
