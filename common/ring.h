@@ -41,8 +41,7 @@
  *
  * tests/unit/ring_model_test.c runs this code through all interleavings of small cases.
  *
- * Nobody uses it yet: the producer is one loop (docs/decisions/0002), and 0018 says what would change
- * that.
+ * The producer's HTTP threads use it (producer/relay.h, docs/decisions/0018).
  *
  * Threads: for each lane one at a time makes the producer's calls, and one the consumer's.
  */

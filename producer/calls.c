@@ -307,7 +307,7 @@ void calls_start(struct calls *c, struct http_request *req, const struct calls_r
 
     if (c->free == CALLS_NIL || c->is_closing) {
         door_refuse(c->door, c->is_closing ? REFUSAL_DRAINING : REFUSAL_QUEUE_FULL, &verdict);
-        calls_refuse(c, req, &verdict, NULL);
+        calls_refuse(c, req, &verdict);
         return;
     }
     call = &c->calls[c->free];
@@ -514,15 +514,6 @@ size_t calls_pending(const struct calls *c)
 struct door *calls_door(struct calls *c)
 {
     return c->door;
-}
-
-bool calls_check_receipt(const struct calls *c, struct slice order_id, int partition,
-                         struct slice receipt, int64_t *offset)
-{
-    char id[IDS_ORDER_LEN + 1];
-
-    return slice_copy(order_id, id, sizeof(id)) &&
-           input_receipt_check(&c->receipt_key, id, partition, receipt, offset);
 }
 
 bool calls_has_been_ready(const struct calls *c)

@@ -73,9 +73,8 @@ void calls_destroy(struct calls *c);
 /* Takes the duty to answer req. */
 void calls_start(struct calls *c, struct http_request *req, const struct calls_request *request);
 
-/* Answers req with a refusal, counts it; detail NULL: the usual one. */
-void calls_refuse(struct calls *c, struct http_request *req, const struct door_verdict *verdict,
-                  const char *detail);
+/* Answers req, which has no call, with a refusal, and counts it. */
+void calls_refuse(struct calls *c, struct http_request *req, const struct door_verdict *verdict);
 
 /* Nothing new is placed, what is on its way is hurried, and waits end after grace_ms. */
 void calls_drain(struct calls *c, int64_t grace_ms);
@@ -87,8 +86,6 @@ size_t calls_pending(const struct calls *c);
 void calls_measure(struct calls *c);
 
 struct door *calls_door(struct calls *c);
-bool calls_check_receipt(const struct calls *c, struct slice order_id, int partition,
-                         struct slice receipt, int64_t *offset) ATTR_MUSTCHECK;
 
 /* The checks of /readyz. */
 void calls_ready(struct admin_report *report, void *calls);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "producer/answers.h"
 #include "producer/calls_internal.h"
+#include "producer/refusal_reply.h"
 
 enum {
     BODY_SIZE = 2048,
@@ -74,25 +75,15 @@ static void send_json(struct calls *c, struct call *call, int status, const stru
     call_end(c, call);
 }
 
-void calls_refuse(struct calls *c, struct http_request *req, const struct door_verdict *verdict,
-                  const char *detail)
+void calls_refuse(struct calls *c, struct http_request *req, const struct door_verdict *verdict)
 {
-    const struct refusal_text *text = refusal_text(verdict->refusal);
-    const struct http_problem problem = {
-        .status = text->status,
-        .reason = text->reason,
-        .title = text->title,
-        .detail = detail != NULL ? detail : text->detail,
-        .retry_after_s = verdict->retry_after_s,
-    };
-
-    stats_add(c->stats, counters_refused(verdict->refusal), 1);
-    http_reply_problem(req, &problem, NULL);
+    refusal_reply(req, c->stats, verdict->refusal,
+                  &(struct refusal_details){.retry_after_s = verdict->retry_after_s});
 }
 
 void reply_verdict(struct calls *c, struct call *call, const struct door_verdict *verdict)
 {
-    calls_refuse(c, call->req, verdict, NULL);
+    calls_refuse(c, call->req, verdict);
     call_end(c, call);
 }
 
@@ -108,39 +99,32 @@ void reply_not_delivered(struct calls *c, struct call *call, enum inflight_fate 
 {
     const enum refusal refusal =
         fate == INFLIGHT_FAILED ? REFUSAL_NOT_PLACED : REFUSAL_UNKNOWN_FATE;
-    const struct refusal_text *text = refusal_text(refusal);
+    struct refusal_details details = {.detail = NULL};
     struct door_verdict verdict;
-    struct http_problem problem = {
-        .status = text->status,
-        .reason = text->reason,
-        .title = text->title,
-        .detail = text->detail,
-    };
     char members[64];
 
     door_refuse(c->door, refusal, &verdict);
-    problem.retry_after_s = verdict.retry_after_s;
+    details.retry_after_s = verdict.retry_after_s;
     if (refusal == REFUSAL_UNKNOWN_FATE) {
         const int n =
             snprintf(members, sizeof(members), "\"order_id\":\"%s\"", call->order_id); /* fits */
 
-        problem.members = (struct slice){members, (size_t)n};
+        details.members = (struct slice){members, (size_t)n};
         if (call->kind != CALLS_ORDER) {
-            problem.detail =
+            details.detail =
                 "It may have been taken or not. Send the same request again: it counts "
                 "once.";
         } else if (call->is_keyed) {
-            problem.detail =
+            details.detail =
                 "The order may have been placed or not. Ask for it by its id, or send the "
                 "same request with the same Idempotency-Key again.";
         } else {
-            problem.detail =
+            details.detail =
                 "The order may have been placed or not. Ask for it by its id; sending it "
                 "again might place a second one.";
         }
     }
-    stats_add(c->stats, counters_refused(refusal), 1);
-    http_reply_problem(call->req, &problem, NULL);
+    refusal_reply(call->req, c->stats, refusal, &details);
     call_end(c, call);
 }
 

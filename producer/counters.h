@@ -57,6 +57,11 @@
     X(ITEMS, GAUGE, "seckill_producer_items", "", "Items known to the gates.")                     \
     X(ITEMS_EVICTED, COUNTER, "seckill_producer_items_evicted_total", "",                          \
       "Items forgotten for want of room.")                                                         \
+    X(RELAYED, COUNTER, "seckill_producer_relayed_total", "",                                      \
+      "Requests that came to the door from an HTTP thread.")                                       \
+    X(RELAY_ANSWERS, COUNTER, "seckill_producer_relay_answers_total", "", "Answers to them.")      \
+    X(RELAY_FULL, COUNTER, "seckill_producer_relay_refused_total", "",                             \
+      "Requests that an HTTP thread refused, as too many were on the way already.")                \
     REFUSALS(COUNTERS_REFUSAL)
 
 /* One row per way to refuse; several may share a reason, told apart by status. */

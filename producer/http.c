@@ -16,52 +16,102 @@
 
 enum { TICK_US = 50 * 1000 };
 
-/* Requests */
+/* Visits: requests, as those who ask and those who answer see them */
 
-struct http_request *http_request_take(struct conn *c)
+static struct visit *visit_of(struct http_request *req)
 {
-    struct http *h = c->http;
-    struct http_request *req = STAILQ_FIRST(&h->free_requests);
-    if (req != NULL) {
-        STAILQ_REMOVE_HEAD(&h->free_requests, link);
-    } else {
-        req = xmalloc(sizeof(*req));
-    }
-    *req = (struct http_request){.http = h, .conn = c, .peer = c->peer, .is_pending = true};
-    h->pending++;
-    http_count(h, STAT_HTTP_REQUESTS, 1);
-    http_count(h, STAT_HTTP_PENDING, 1);
-    return req;
+    return (struct visit *)req; /* its first member */
 }
 
-static void free_requests(struct http *h)
+static void free_visits(struct http *h)
 {
-    struct http_request *req;
-    while ((req = STAILQ_FIRST(&h->free_requests)) != NULL) {
-        STAILQ_REMOVE_HEAD(&h->free_requests, link);
-        free(req);
+    struct visit *v;
+    while ((v = STAILQ_FIRST(&h->free_visits)) != NULL) {
+        STAILQ_REMOVE_HEAD(&h->free_visits, link);
+        free(v);
     }
 }
 
-/* Ends a request; returns the connection to answer, or NULL when nobody is there. */
-static struct conn *finish_request(struct http_request *req)
+/* Ends a visit; returns the connection to answer, or NULL when nobody is there. */
+static struct conn *finish_visit(struct visit *v)
 {
-    struct http *h = req->http;
-    struct conn *c = req->conn;
-    assert(req->is_pending);
-    req->is_pending = false;
-    req->conn = NULL;
+    struct http *h = v->http;
+    struct conn *c = v->conn;
+    v->conn = NULL;
     h->pending--;
     http_count(h, STAT_HTTP_PENDING, -1);
     http_count(h, c == NULL ? STAT_HTTP_ORPHANS : STAT_HTTP_ANSWERS, 1);
-    STAILQ_INSERT_HEAD(&h->free_requests, req, link);
+    STAILQ_INSERT_HEAD(&h->free_visits, v, link);
     if (c != NULL) {
-        c->request = NULL;
+        c->visit = NULL;
     } else if (h->is_destroyed && h->pending == 0) {
-        free_requests(h);
+        free_visits(h);
         free(h);
     }
     return c;
+}
+
+static void answer(struct http_request *req, int status, const struct http_field *fields,
+                   struct slice body)
+{
+    struct http *h = visit_of(req)->http;
+    struct conn *c = finish_visit(visit_of(req));
+    if (c == NULL) {
+        return;
+    }
+    if (h->is_draining) {
+        c->is_closing = true;
+    }
+    struct http_answer a = {
+        .status = status, .fields = fields, .body = body, .is_head_only = c->is_head};
+    http_conn_answer(c, &a);
+    if (c != h->serving) {
+        http_conn_settle(c);
+    }
+}
+
+struct visit *http_visit_take(struct conn *c)
+{
+    struct http *h = c->http;
+    struct visit *v = STAILQ_FIRST(&h->free_visits);
+    if (v != NULL) {
+        STAILQ_REMOVE_HEAD(&h->free_visits, link);
+    } else {
+        v = xmalloc(sizeof(*v));
+    }
+    *v = (struct visit){
+        .request = {.answer = answer, .is_pending = true},
+        .http = h,
+        .conn = c,
+        .peer = c->peer,
+    };
+    h->pending++;
+    http_count(h, STAT_HTTP_REQUESTS, 1);
+    http_count(h, STAT_HTTP_PENDING, 1);
+    return v;
+}
+
+const struct http_message *http_message(const struct http_request *req)
+{
+    const struct visit *v = (const struct visit *)req;
+    assert(req->is_pending && v->http->handling == v);
+    return &v->http->message;
+}
+
+const struct http_peer *http_peer(const struct http_request *req)
+{
+    assert(req->is_pending);
+    return &((const struct visit *)req)->peer;
+}
+
+void http_peer_format(const struct http_peer *peer, char out[HTTP_ADDRESS_SIZE])
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool is_ipv4 = memcmp(peer->address, mapped, sizeof(mapped)) == 0;
+    const void *from = is_ipv4 ? peer->address + 12 : peer->address;
+    if (inet_ntop(is_ipv4 ? AF_INET : AF_INET6, from, out, HTTP_ADDRESS_SIZE) == NULL) {
+        out[0] = '\0'; /* cannot happen: the room is that of the longest address */
+    }
 }
 
 /* The server */
@@ -111,7 +161,7 @@ struct http *http_create(struct event_base *base, const struct http_settings *se
     h->settings = *settings;
     h->handler = handler;
     h->arg = arg;
-    STAILQ_INIT(&h->free_requests);
+    STAILQ_INIT(&h->free_visits);
     http_conn_init(h);
     h->peers = peers_create(settings->connections_max, settings->connections_per_ip_max == 0
                                                            ? SIZE_MAX
@@ -144,7 +194,7 @@ void http_destroy(struct http *h)
         h->is_destroyed = true;
         return;
     }
-    free_requests(h);
+    free_visits(h);
     free(h);
 }
 
@@ -172,98 +222,4 @@ void http_drain(struct http *h, int64_t timeout_ms, http_drained_fn *done, void 
     h->drained = done;
     h->drained_arg = arg;
     http_conn_close_idle(h);
-}
-
-/* A request, seen by its handler */
-
-const struct http_message *http_message(const struct http_request *req)
-{
-    assert(req->is_pending && req->http->handling == req);
-    return &req->http->message;
-}
-
-const struct http_peer *http_peer(const struct http_request *req)
-{
-    assert(req->is_pending);
-    return &req->peer;
-}
-
-void http_peer_format(const struct http_peer *peer, char out[HTTP_ADDRESS_SIZE])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool is_ipv4 = memcmp(peer->address, mapped, sizeof(mapped)) == 0;
-    const void *from = is_ipv4 ? peer->address + 12 : peer->address;
-    if (inet_ntop(is_ipv4 ? AF_INET : AF_INET6, from, out, HTTP_ADDRESS_SIZE) == NULL) {
-        out[0] = '\0'; /* cannot happen: the room is that of the longest address */
-    }
-}
-
-void http_on_leave(struct http_request *req, http_leave_fn *leave, void *arg)
-{
-    assert(req->is_pending);
-    req->leave = leave;
-    req->leave_arg = arg;
-}
-
-void http_reply(struct http_request *req, int status, const struct http_field *fields,
-                struct slice body)
-{
-    struct http *h = req->http;
-    struct conn *c = finish_request(req);
-    if (c == NULL) {
-        return;
-    }
-    if (h->is_draining) {
-        c->is_closing = true;
-    }
-    struct http_answer a = {
-        .status = status, .fields = fields, .body = body, .is_head_only = c->is_head};
-    http_conn_answer(c, &a);
-    if (c != h->serving) {
-        http_conn_settle(c);
-    }
-}
-
-enum { FIELDS_MAX = 16 };
-
-/* Answers with a Content-Type, and a Retry-After when retry_after_s > 0, before fields. */
-static void reply_typed(struct http_request *req, int status, const char *type,
-                        int64_t retry_after_s, const struct http_field *fields, struct slice body)
-{
-    char seconds[24];
-    struct buf text;
-    struct http_field all[FIELDS_MAX + 1];
-    size_t n = 0;
-    all[n++] = (struct http_field){"Content-Type", type};
-    if (retry_after_s > 0) {
-        buf_init_fixed(&text, seconds, sizeof(seconds));
-        buf_put_i64(&text, retry_after_s);
-        all[n++] = (struct http_field){"Retry-After", seconds};
-    }
-    while (fields != NULL && fields->name != NULL) {
-        assert(n < FIELDS_MAX);
-        all[n++] = *fields++;
-    }
-    all[n] = (struct http_field){NULL, NULL};
-    http_reply(req, status, all, body);
-}
-
-void http_reply_json(struct http_request *req, int status, const struct http_field *fields,
-                     struct slice body)
-{
-    reply_typed(req, status, "application/json", 0, fields, body);
-}
-
-void http_reply_problem(struct http_request *req, const struct http_problem *problem,
-                        const struct http_field *fields)
-{
-    struct http *h = req->http;
-    if (req->conn == NULL) {
-        http_reply(req, problem->status, NULL, (struct slice){NULL, 0});
-        return;
-    }
-    buf_clear(&h->body);
-    http_problem_write(&h->body, problem);
-    reply_typed(req, problem->status, "application/problem+json", problem->retry_after_s, fields,
-                buf_slice(&h->body));
 }

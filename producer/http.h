@@ -15,7 +15,8 @@
  *
  * Answering never runs the handler: what a client sent ahead is looked at in the loop's next turn.
  * No globals; as many servers as there are threads, each on its own base, may share a port
- * (is_port_shared).  One server and all its requests belong to one thread.
+ * (is_port_shared).  One server and all its requests belong to one thread; relay.h makes others of
+ * them for another thread, which are answered and left in the same way, and have no message or peer.
  */
 #ifndef PRODUCER_HTTP_H
 #define PRODUCER_HTTP_H
@@ -37,6 +38,7 @@ struct http_request;
 
 struct http_settings {
     const char *listen; /* "127.0.0.1:8080", "[::]:0", ":80"; port 0 lets the kernel choose */
+    uint16_t port;      /* unless 0: instead of listen's */
     bool is_port_shared;
     int backlog;
 

@@ -100,7 +100,7 @@ static void set_reading(struct conn *c, bool is_on)
 static void close_conn(struct conn *c)
 {
     struct http *h = c->http;
-    assert(c->request == NULL && c != h->serving);
+    assert(c->visit == NULL && c != h->serving);
     (void)event_del(&c->read_event);
     (void)event_del(&c->write_event);
     (void)close(c->fd); /* nothing can be done about a failure, and the fd is gone either way */
@@ -118,16 +118,12 @@ static void close_conn(struct conn *c)
 /* Closes a connection whose client is lost, and tells who waits for it.  c is gone afterwards. */
 static void lose_conn(struct conn *c)
 {
-    struct http_request *req = c->request;
-    c->request = NULL;
+    struct visit *v = c->visit;
+    c->visit = NULL;
     close_conn(c);
-    if (req != NULL) {
-        req->conn = NULL;
-        http_leave_fn *leave = req->leave;
-        req->leave = NULL;
-        if (leave != NULL) {
-            leave(req, req->leave_arg);
-        }
+    if (v != NULL) {
+        v->conn = NULL;
+        http_request_leave(&v->request);
     }
 }
 
@@ -151,7 +147,7 @@ static void settle(struct conn *c)
     bool is_sent = c->out == NULL;
     if (c->is_broken) {
         lose_conn(c);
-    } else if (c->request != NULL) {
+    } else if (c->visit != NULL) {
         set_state(c, CONN_PENDING);
         set_reading(c, !c->is_eof && c->in.len < c->http->input_bytes);
     } else if (!is_sent) {
@@ -177,7 +173,7 @@ static void settle(struct conn *c)
 /* As settle(), for one that may have been sent more requests than were served. */
 void http_conn_settle(struct conn *c)
 {
-    if (c->in.len > 0 && !c->is_broken && !c->is_closing && c->request == NULL && c->out == NULL) {
+    if (c->in.len > 0 && !c->is_broken && !c->is_closing && c->visit == NULL && c->out == NULL) {
         set_reading(c, false);
         set_state(c, CONN_READY);
         return;
@@ -243,7 +239,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     (void)event_del(&c->write_event);
     evbuffer_free(c->out);
     c->out = NULL;
-    if (c->request == NULL) {
+    if (c->visit == NULL) {
         http_conn_settle(c);
     }
 }
@@ -346,9 +342,9 @@ static void dispatch(struct conn *c)
         msg->path.len = http_unescape(msg->path, h->path);
         msg->path.ptr = h->path;
     }
-    c->request = http_request_take(c);
-    h->handling = c->request;
-    h->handler(c->request, h->arg);
+    c->visit = http_visit_take(c);
+    h->handling = c->visit;
+    h->handler(&c->visit->request, h->arg);
     h->handling = NULL;
 }
 
@@ -362,7 +358,7 @@ static size_t serve_input(struct conn *c, struct slice data, bool *is_cut)
     size_t used = 0;
     int served = 0;
     *is_cut = false;
-    while (c->request == NULL && !c->is_closing && !c->is_broken && used < data.len) {
+    while (c->visit == NULL && !c->is_closing && !c->is_broken && used < data.len) {
         if (served++ == TURN_REQUESTS || h->batch.len > BATCH_BYTES) {
             *is_cut = true;
             break;
@@ -454,18 +450,13 @@ static void discard_input(struct conn *c)
 /* The client sends no more.  It may have closed its half only, so what is pending is answered. */
 static void take_eof(struct conn *c)
 {
-    struct http_request *req = c->request;
     c->is_eof = true;
     set_reading(c, false);
-    if (req == NULL) {
+    if (c->visit == NULL) {
         close_conn(c);
         return;
     }
-    http_leave_fn *leave = req->leave;
-    req->leave = NULL;
-    if (leave != NULL) {
-        leave(req, req->leave_arg);
-    }
+    http_request_leave(&c->visit->request);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -478,7 +469,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     /* Kept input continues in its own buffer; its bound is never reached while a request lacks. */
-    bool is_own = c->in.len > 0 || c->request != NULL;
+    bool is_own = c->in.len > 0 || c->visit != NULL;
     size_t room = h->input_bytes - c->in.len;
     assert(room > 0);
     char *into = h->input;
@@ -501,7 +492,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (is_own) {
         buf_commit(&c->in, (size_t)n);
     }
-    if (c->request != NULL) {
+    if (c->visit != NULL) {
         settle(c);
     } else {
         serve(c, is_own ? buf_slice(&c->in) : (struct slice){h->input, (size_t)n});
@@ -612,9 +603,9 @@ void http_conn_close_all(struct http *h)
     for (int state = 0; state < CONN_FREE; state++) {
         struct conn *c;
         while ((c = TAILQ_FIRST(&h->lists[state])) != NULL) {
-            if (c->request != NULL) {
-                c->request->conn = NULL;
-                c->request = NULL;
+            if (c->visit != NULL) {
+                c->visit->conn = NULL;
+                c->visit = NULL;
             }
             close_conn(c);
         }

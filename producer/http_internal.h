@@ -11,7 +11,7 @@
 #include <sys/queue.h>
 
 #include "common/buf.h"
-#include "producer/http.h"
+#include "producer/http_request.h"
 #include "producer/peers.h"
 
 enum conn_state {
@@ -37,9 +37,9 @@ struct conn {
     int64_t deadline_ms;
     struct http_peer peer;
     struct http_progress progress;
-    struct buf in;                /* received and not yet consumed */
-    struct evbuffer *out;         /* answered and not yet sent; NULL when empty */
-    struct http_request *request; /* pending, or NULL */
+    struct buf in;        /* received and not yet consumed */
+    struct evbuffer *out; /* answered and not yet sent; NULL when empty */
+    struct visit *visit;  /* pending, or NULL */
     size_t requests;
     size_t discarded_bytes;
     bool is_head;      /* the pending request was a HEAD */
@@ -49,18 +49,17 @@ struct conn {
     bool is_broken;    /* sending failed */
 };
 
-struct http_request {
-    STAILQ_ENTRY(http_request) link; /* while free */
+/* A request of a connection's. */
+struct visit {
+    struct http_request request;
+    STAILQ_ENTRY(visit) link; /* while free */
     struct http *http;
     struct conn *conn; /* NULL: the client has left */
     struct http_peer peer;
-    http_leave_fn *leave;
-    void *leave_arg;
-    bool is_pending;
 };
 
 TAILQ_HEAD(conn_list, conn);
-STAILQ_HEAD(request_list, http_request);
+STAILQ_HEAD(visit_list, visit);
 
 struct http {
     struct event_base *base; /* borrowed */
@@ -78,18 +77,18 @@ struct http {
     size_t connections;
 
     /* First in, first out: a handle used after its answer is most likely found unused. */
-    struct request_list free_requests;
+    struct visit_list free_visits;
     size_t pending;
 
     size_t input_bytes; /* the largest request */
     char *input;        /* received into */
     char *path;         /* unescaped into */
     struct http_message message;
-    struct conn *serving;          /* its answers go to batch */
-    struct http_request *handling; /* what http_message() may be asked for */
+    struct conn *serving;   /* its answers go to batch */
+    struct visit *handling; /* what http_message() may be asked for */
     struct buf batch;
     struct buf late; /* an answer outside of serve() */
-    struct buf body; /* a problem's */
+    struct buf body; /* of a refusal of ours */
     int64_t date_s;
     char date[HTTP_DATE_SIZE];
 
@@ -109,8 +108,8 @@ static inline void http_count(struct http *h, enum http_stat what, int64_t n)
 
 /* ---- http.c ---- */
 
-/* A handle for the request that c has read, pending from now on. */
-struct http_request *http_request_take(struct conn *c);
+/* The request that c has read, pending from now on. */
+struct visit *http_visit_take(struct conn *c);
 
 /* ---- http_listen.c ---- */
 

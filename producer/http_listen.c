@@ -128,14 +128,26 @@ static bool resolve(const char *text, struct sockaddr_storage *address, int *len
     return true;
 }
 
+static void set_port(struct sockaddr_storage *address, uint16_t port)
+{
+    if (address->ss_family == AF_INET6) {
+        ((struct sockaddr_in6 *)(void *)address)->sin6_port = htons(port);
+    } else {
+        ((struct sockaddr_in *)(void *)address)->sin_port = htons(port);
+    }
+}
+
 bool http_listen(struct http *h, struct err *err)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     int len = 0;
     const char *text = h->settings.listen;
     (void)event_assign(&h->accept_event, h->base, -1, 0, on_accept_again, h);
     if (!resolve(text, &address, &len, err)) {
         return false;
+    }
+    if (h->settings.port != 0) {
+        set_port(&address, h->settings.port);
     }
     unsigned int flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
     if (h->settings.is_port_shared) {

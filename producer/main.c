@@ -13,9 +13,9 @@
 #include "common/version.h"
 #include "producer/calls.h"
 #include "producer/counters.h"
-#include "producer/http.h"
+#include "producer/desk.h"
+#include "producer/front.h"
 #include "producer/observer.h"
-#include "producer/routes.h"
 #include "producer/settings.h"
 
 enum {
@@ -34,20 +34,10 @@ struct program {
     struct stats *stats;
     struct calls *calls;
     struct observer *observer;
-    struct jwt *jwt;
-    struct routes *routes;
-    struct http *http;
+    struct desk *desk;
+    struct front *front;
     struct event *poll;
-    bool is_drained;
 };
-
-/* Every client is answered; what was taken and is not settled yet still gets its time. */
-static void on_drained(void *arg)
-{
-    struct program *p = arg;
-
-    p->is_drained = true;
-}
 
 static void on_drain(const char *why, void *arg)
 {
@@ -55,7 +45,7 @@ static void on_drain(const char *why, void *arg)
 
     (void)why;
     calls_drain(p->calls, WAIT_GRACE_MS);
-    http_drain(p->http, p->settings.drain_ms, on_drained, p);
+    front_drain(p->front, p->settings.drain_ms);
 }
 
 static void on_poll(evutil_socket_t fd, short what, void *arg)
@@ -67,7 +57,8 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
     if (calls_has_been_ready(p->calls)) {
         daemon_ready(p->daemon);
     }
-    if (p->is_drained && calls_pending(p->calls) == 0) {
+    /* Every client is answered; what was taken and is not settled yet still gets its time. */
+    if (front_is_drained(p->front) && calls_pending(p->calls) == 0) {
         daemon_leave(p->daemon, DAEMON_EXIT_OK);
     }
 }
@@ -89,12 +80,7 @@ static bool start(struct program *p, struct err *err)
 {
     const struct timeval every = {0, POLL_MS * (suseconds_t)1000};
     struct calls_settings calls;
-    struct http_settings http;
-    struct jwt_settings jwt;
-    struct routes_settings routes = {
-        .partitions = (int)p->settings.kafka.partitions,
-        .wait_max_ms = p->settings.wait_max_ms,
-    };
+    struct front_settings front;
 
     p->kafka = (struct kafka_settings){
         .brokers = p->settings.kafka.brokers,
@@ -124,22 +110,16 @@ static bool start(struct program *p, struct err *err)
             return false;
         }
     }
-    routes.calls = p->calls;
-    routes.stats = p->stats;
-    if (!proxies_parse(&routes.proxies, p->settings.trusted_proxies, err)) {
+    p->desk = desk_create(p->calls, p->stats);
+    settings_front(&p->settings, &front);
+    front.http.stats = front.routes.stats = p->stats;
+    front.routes.take = desk_take;
+    front.routes.take_arg = p->desk;
+    if (!proxies_parse(&front.routes.proxies, p->settings.trusted_proxies, err)) {
         return false;
     }
-    settings_jwt(&p->settings, &jwt);
-    p->jwt = jwt_create(&jwt, err);
-    if (p->jwt == NULL) {
-        return false;
-    }
-    routes.jwt = p->jwt;
-    p->routes = routes_create(&routes);
-    settings_http(&p->settings, &http);
-    http.stats = p->stats;
-    p->http = http_create(p->base, &http, routes_handle, p->routes, err);
-    if (p->http == NULL) {
+    p->front = front_create(p->base, &front, err);
+    if (p->front == NULL) {
         return false;
     }
     p->poll = event_new(p->base, -1, EV_PERSIST, on_poll, p);
@@ -154,12 +134,11 @@ static int stop(struct program *p, int status)
     if (p->poll != NULL) {
         event_free(p->poll);
     }
-    /* Answers may still go out while the calls end, so the server outlives them. */
     observer_destroy(p->observer);
+    /* Answers may still go out while the calls end, so the servers outlive them. */
     calls_destroy(p->calls);
-    http_destroy(p->http);
-    routes_destroy(p->routes);
-    jwt_destroy(p->jwt);
+    front_destroy(p->front);
+    desk_destroy(p->desk);
     if (!kafka_wait_ended(KAFKA_END_MS)) {
         log_warn("kafka.still_ending");
     }
@@ -188,7 +167,7 @@ int main(int argc, char **argv)
     conf_log(p.conf);
     if (start(&p, &err)) {
         log_info("http.listening", LOG_STR("listen", p.settings.listen),
-                 LOG_INT("port", http_port(p.http)));
+                 LOG_INT("port", front_port(p.front)), LOG_INT("threads", p.settings.http_threads));
         if (event_base_dispatch(p.base) < 0) {
             log_error("program.loop_failed");
         }

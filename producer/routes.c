@@ -8,21 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/admin.h"
-#include "common/buf.h"
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/xmalloc.h"
-#include "producer/counters.h"
+#include "producer/refusal_reply.h"
 
-enum {
-    SEGMENTS_MAX = 5,
-    METRICS_BYTES = 4 << 20,
-    READY_BYTES = 1 << 20,
-};
+enum { SEGMENTS_MAX = 5 };
 
 struct routes {
     struct routes_settings settings;
+    struct sha256_key receipt_key;
 };
 
 /* What is known of a request while it is being read. */
@@ -30,43 +25,34 @@ struct visit {
     struct http_request *req;
     const struct http_message *msg;
     struct slice id; /* what stands for `*` in its path */
-    uint8_t address[PROXIES_ADDRESS_BYTES];
     struct command_text user_id;
 };
 
 typedef void route_fn(struct routes *r, struct visit *v);
 
-static void refuse(struct routes *r, const struct visit *v, enum refusal refusal,
+static void refuse(const struct routes *r, const struct visit *v, enum refusal refusal,
                    const char *detail)
 {
-    struct door_verdict verdict;
-
-    door_refuse(calls_door(r->settings.calls), refusal, &verdict);
-    calls_refuse(r->settings.calls, v->req, &verdict, detail);
+    refusal_reply(v->req, r->settings.stats, refusal, &(struct refusal_details){.detail = detail});
 }
 
 /* ---- what every call needs ---- */
 
-static void refuse_token(struct routes *r, const struct visit *v, enum refusal refusal,
+static void refuse_token(const struct routes *r, const struct visit *v, enum refusal refusal,
                          const struct err *err)
 {
-    const struct refusal_text *text = refusal_text(refusal);
     char challenge[JWT_CHALLENGE_MAX];
     char detail[sizeof(err->text) + 64];
     const struct http_field fields[] = {{"WWW-Authenticate", challenge}, {NULL, NULL}};
+    struct refusal_details details = {.fields = fields};
 
     jwt_challenge(err, challenge);
-    (void)snprintf(detail, sizeof(detail), "%s%s%s", err != NULL ? "The token is refused: " : "",
-                   err != NULL ? err->text : text->detail, err != NULL ? ". Get a new one." : "");
-    stats_add(r->settings.stats, counters_refused(refusal), 1);
-    http_reply_problem(v->req,
-                       &(struct http_problem){
-                           .status = text->status,
-                           .reason = text->reason,
-                           .title = text->title,
-                           .detail = detail,
-                       },
-                       fields);
+    if (err != NULL) {
+        (void)snprintf(detail, sizeof(detail), "The token is refused: %s. Get a new one.",
+                       err->text); /* fits */
+        details.detail = detail;
+    }
+    refusal_reply(v->req, r->settings.stats, refusal, &details);
 }
 
 /* Sets v->user_id from the bearer token, or refuses. */
@@ -83,27 +69,6 @@ static bool authenticate(struct routes *r, struct visit *v)
     if (!jwt_verify(r->settings.jwt, token, clock_wall_ms(), &identity, &err) ||
         !command_set_text(&v->user_id, (struct slice){identity.user_id, identity.user_id_len})) {
         refuse_token(r, v, REFUSAL_INVALID_TOKEN, &err);
-        return false;
-    }
-    return true;
-}
-
-static bool admit(struct routes *r, const struct visit *v, struct slice item_id, bool is_order)
-{
-    const struct bucket_visit visit = {
-        .keys =
-            {
-                [BUCKET_IP] = {(const char *)v->address, sizeof(v->address)},
-                [BUCKET_USER] =
-                    v->user_id.len > 0 ? command_text(&v->user_id) : (struct slice){NULL, 0},
-                [BUCKET_ITEM] = item_id,
-            },
-        .is_global = is_order,
-    };
-    struct door_verdict verdict;
-
-    if (!door_admit(calls_door(r->settings.calls), &visit, clock_mono_ms(), &verdict)) {
-        calls_refuse(r->settings.calls, v->req, &verdict, NULL);
         return false;
     }
     return true;
@@ -138,23 +103,32 @@ static bool find_order(struct routes *r, const struct visit *v, int *partition)
     return true;
 }
 
+/* What every call has; texts are of v and its message. */
 static void prepare(const struct routes *r, const struct visit *v, enum calls_kind kind,
-                    struct calls_request *request)
+                    struct desk_request *request)
 {
     const struct slice trace = v->msg->known[HTTP_TRACEPARENT];
     const struct slice none = {NULL, 0};
 
-    *request = (struct calls_request){
-        .kind = kind,
-        .user_id = command_text(&v->user_id),
-        .item_id = none,
-        .order_id = none,
-        .payment_id = none,
-        .traceparent = input_is_traceparent(trace) ? trace : none,
-        .offset = -1,
-        .wait_ms = input_wait_ms(http_list_find(v->msg, HTTP_PREFER, SLICE_LIT("wait")),
-                                 r->settings.wait_max_ms),
+    *request = (struct desk_request){
+        .kind = DESK_CALL,
+        .call =
+            {
+                .kind = kind,
+                .user_id = v->user_id.len > 0 ? command_text(&v->user_id) : none,
+                .traceparent = input_is_traceparent(trace) ? trace : none,
+                .offset = -1,
+                .wait_ms = input_wait_ms(http_list_find(v->msg, HTTP_PREFER, SLICE_LIT("wait")),
+                                         r->settings.wait_max_ms),
+            },
     };
+    proxies_client(&r->settings.proxies, http_peer(v->req)->address, v->msg, request->address);
+}
+
+static void pass_on(const struct routes *r, const struct visit *v,
+                    const struct desk_request *request)
+{
+    r->settings.take(v->req, request, r->settings.take_arg);
 }
 
 /* ---- the calls ---- */
@@ -166,7 +140,7 @@ static void post_order(struct routes *r, struct visit *v)
     struct slice key = {NULL, 0};
     struct input_order order;
     struct input_problem problem;
-    struct calls_request request;
+    struct desk_request request;
     int partition;
 
     if (!authenticate(r, v) || !has_json(r, v)) {
@@ -185,48 +159,46 @@ static void post_order(struct routes *r, struct visit *v)
         refuse(r, v, REFUSAL_BAD_FIELD, "The item_id names a partition that there is not.");
         return;
     }
-    if (!admit(r, v, command_text(&order.item_id), true)) {
-        return;
-    }
     prepare(r, v, CALLS_ORDER, &request);
-    request.item_id = command_text(&order.item_id);
-    request.qty = order.qty;
-    request.partition = partition;
+    request.call.item_id = command_text(&order.item_id);
+    request.call.qty = order.qty;
+    request.call.partition = partition;
     if (key.ptr != NULL) {
-        ids_order_keyed(order_id, partition, request.user_id, request.item_id, key);
-        request.order_id = slice_str(order_id);
+        ids_order_keyed(order_id, partition, request.call.user_id, request.call.item_id, key);
+        request.call.order_id = slice_str(order_id);
     }
-    calls_start(r->settings.calls, v->req, &request);
+    pass_on(r, v, &request);
 }
 
 static void get_order(struct routes *r, struct visit *v)
 {
     const struct slice receipt = http_query_find(v->msg->query, SLICE_LIT("receipt"));
-    struct calls_request request;
+    char order_id[IDS_ORDER_LEN + 1];
+    struct desk_request request;
     int partition = 0;
 
-    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition) ||
-        !admit(r, v, (struct slice){NULL, 0}, false)) {
+    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition)) {
         return;
     }
     prepare(r, v, CALLS_SHOW, &request);
-    request.order_id = v->id;
-    request.partition = partition;
-    if (receipt.ptr != NULL &&
-        !calls_check_receipt(r->settings.calls, v->id, partition, receipt, &request.offset)) {
+    request.call.order_id = v->id;
+    request.call.partition = partition;
+    if (receipt.ptr != NULL && (!slice_copy(v->id, order_id, sizeof(order_id)) ||
+                                !input_receipt_check(&r->receipt_key, order_id, partition, receipt,
+                                                     &request.call.offset))) {
         refuse(
             r, v, REFUSAL_BAD_REQUEST,
             "The receipt is not one of this order: use the address in Location, or leave it out.");
         return;
     }
-    calls_start(r->settings.calls, v->req, &request);
+    pass_on(r, v, &request);
 }
 
 static void post_payment(struct routes *r, struct visit *v)
 {
     struct input_payment payment;
     struct input_problem problem;
-    struct calls_request request;
+    struct desk_request request;
     int partition = 0;
 
     if (!authenticate(r, v) || !has_json(r, v) || !find_order(r, v, &partition)) {
@@ -236,34 +208,30 @@ static void post_payment(struct routes *r, struct visit *v)
         refuse(r, v, problem.refusal, problem.detail);
         return;
     }
-    if (!admit(r, v, (struct slice){NULL, 0}, false)) {
-        return;
-    }
     prepare(r, v, CALLS_PAY, &request);
-    request.order_id = v->id;
-    request.partition = partition;
-    request.payment_id = command_text(&payment.payment_id);
-    calls_start(r->settings.calls, v->req, &request);
+    request.call.order_id = v->id;
+    request.call.partition = partition;
+    request.call.payment_id = command_text(&payment.payment_id);
+    pass_on(r, v, &request);
 }
 
 static void delete_order(struct routes *r, struct visit *v)
 {
-    struct calls_request request;
+    struct desk_request request;
     int partition = 0;
 
-    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition) ||
-        !admit(r, v, (struct slice){NULL, 0}, false)) {
+    if (!authenticate(r, v) || !has_no_body(r, v) || !find_order(r, v, &partition)) {
         return;
     }
     prepare(r, v, CALLS_CANCEL, &request);
-    request.order_id = v->id;
-    request.partition = partition;
-    calls_start(r->settings.calls, v->req, &request);
+    request.call.order_id = v->id;
+    request.call.partition = partition;
+    pass_on(r, v, &request);
 }
 
 static void get_item(struct routes *r, struct visit *v)
 {
-    struct calls_request request;
+    struct desk_request request;
     const int partition = ids_is_item(v->id) ? ids_route(v->id, r->settings.partitions) : -1;
 
     if (!has_no_body(r, v)) {
@@ -273,58 +241,32 @@ static void get_item(struct routes *r, struct visit *v)
         refuse(r, v, REFUSAL_UNKNOWN_ITEM, NULL);
         return;
     }
-    if (!admit(r, v, (struct slice){NULL, 0}, false)) {
-        return;
-    }
     prepare(r, v, CALLS_ITEM, &request);
-    request.item_id = v->id;
-    request.partition = partition;
-    request.wait_ms = 0;
-    calls_start(r->settings.calls, v->req, &request);
+    request.call.item_id = v->id;
+    request.call.partition = partition;
+    request.call.wait_ms = 0;
+    pass_on(r, v, &request);
 }
 
 /* ---- for operators ---- */
 
-static void reply_text(const struct visit *v, int status, const char *type, struct slice body)
-{
-    const struct http_field fields[] = {
-        {"Content-Type", type}, {"Cache-Control", "no-store"}, {NULL, NULL}};
-
-    http_reply(v->req, status, fields, body);
-}
-
 static void get_livez(struct routes *r, struct visit *v)
 {
-    (void)r;
-    reply_text(v, 200, "text/plain; charset=utf-8", SLICE_LIT("alive\n"));
+    pass_on(r, v, &(struct desk_request){.kind = DESK_LIVE});
 }
 
 static void get_readyz(struct routes *r, struct visit *v)
 {
-    struct admin_report report;
-    struct buf body;
-    bool is_ready;
-
-    admin_report_init(&report);
-    buf_init(&body, READY_BYTES);
-    calls_ready(&report, r->settings.calls);
-    is_ready = admin_report_write(
-        &report, http_query_find(v->msg->query, SLICE_LIT("verbose")).ptr != NULL, &body);
-    reply_text(v, is_ready ? 200 : 503, "text/plain; charset=utf-8", buf_slice(&body));
-    buf_fini(&body);
-    admin_report_fini(&report);
+    pass_on(r, v,
+            &(struct desk_request){
+                .kind = DESK_READY,
+                .is_verbose = http_query_find(v->msg->query, SLICE_LIT("verbose")).ptr != NULL,
+            });
 }
 
 static void get_metrics(struct routes *r, struct visit *v)
 {
-    struct buf body;
-
-    buf_init(&body, METRICS_BYTES);
-    calls_measure(r->settings.calls);
-    stats_write(r->settings.stats, &body);
-    reply_text(v, buf_ok(&body) ? 200 : 500, "text/plain; version=0.0.4; charset=utf-8",
-               buf_slice(&body));
-    buf_fini(&body);
+    pass_on(r, v, &(struct desk_request){.kind = DESK_METRICS});
 }
 
 /* ---- the table ---- */
@@ -370,7 +312,6 @@ void routes_handle(struct http_request *req, void *routes)
     struct routes *r = routes;
     struct visit v = {.req = req, .msg = http_message(req)};
 
-    proxies_client(&r->settings.proxies, http_peer(req)->address, v.msg, v.address);
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (!matches(&table[i], v.msg->path, &v.id)) {
             continue;
@@ -378,18 +319,10 @@ void routes_handle(struct http_request *req, void *routes)
         if (table[i].methods[v.msg->method] != NULL) {
             table[i].methods[v.msg->method](r, &v);
         } else {
-            const struct refusal_text *text = refusal_text(REFUSAL_METHOD);
             const struct http_field allow[] = {{"Allow", table[i].allow}, {NULL, NULL}};
 
-            stats_add(r->settings.stats, counters_refused(REFUSAL_METHOD), 1);
-            http_reply_problem(req,
-                               &(struct http_problem){
-                                   .status = text->status,
-                                   .reason = text->reason,
-                                   .title = text->title,
-                                   .detail = text->detail,
-                               },
-                               allow);
+            refusal_reply(req, r->settings.stats, REFUSAL_METHOD,
+                          &(struct refusal_details){.fields = allow});
         }
         return;
     }
@@ -401,6 +334,7 @@ struct routes *routes_create(const struct routes_settings *settings)
     struct routes *r = xcalloc(1, sizeof(*r));
 
     r->settings = *settings;
+    input_receipt_key(settings->secret, &r->receipt_key);
     return r;
 }
 

@@ -13,6 +13,9 @@ static const struct conf_option own[] = {
                 "Address of the HTTP door; port 0 lets the kernel choose."),
     CONF_BOOL("listen-shared", struct settings, is_port_shared, true,
               "Several producers may listen at one port (SO_REUSEPORT): one process per core."),
+    CONF_INT(
+        "http-threads", struct settings, http_threads, 0, 0, 64,
+        "Threads that do nothing but HTTP, beside the one of the orders; 0: it does that too."),
     CONF_TEXT("trusted-proxies", struct settings, trusted_proxies, "", NULL,
               "Proxies whose X-Forwarded-For is believed: addresses or prefixes, comma-separated."),
     CONF_TEXT("token-issuer", struct settings, token_issuer, "", NULL,
@@ -124,6 +127,11 @@ static bool check(const void *settings, struct err *err)
         return err_set(err, ERR_FATAL,
                        "inflight-max is below publish-queue-max: it counts those too");
     }
+    if (s->http_threads > 1 && !s->is_port_shared) {
+        return err_set(err, ERR_FATAL,
+                       "http-threads = %d needs listen-shared: each thread listens at the port",
+                       (int)s->http_threads);
+    }
     return proxies_parse(&proxies, s->trusted_proxies, err);
 }
 
@@ -183,28 +191,35 @@ void settings_calls(const struct settings *s, struct calls_settings *calls)
     };
 }
 
-void settings_jwt(const struct settings *s, struct jwt_settings *jwt)
+void settings_front(const struct settings *s, struct front_settings *front)
 {
-    *jwt = (struct jwt_settings){
-        .secret = slice_str(s->token.secret),
-        .issuer = s->token_issuer,
-        .audience = s->token_audience,
-        .leeway_s = s->token_leeway_ms / 1000,
-        .cached_max = (size_t)s->token_cache_max,
+    *front = (struct front_settings){
+        .threads = (size_t)s->http_threads,
+        .requests_max = (size_t)s->calls_max,
+        .jwt =
+            {
+                .secret = slice_str(s->token.secret),
+                .issuer = s->token_issuer,
+                .audience = s->token_audience,
+                .leeway_s = s->token_leeway_ms / 1000,
+                .cached_max = (size_t)s->token_cache_max,
+            },
+        .routes =
+            {
+                .secret = slice_str(s->token.secret),
+                .partitions = (int)s->kafka.partitions,
+                .wait_max_ms = s->wait_max_ms,
+            },
     };
-}
-
-void settings_http(const struct settings *s, struct http_settings *http)
-{
-    http_settings_init(http);
-    http->listen = s->listen;
-    http->is_port_shared = s->is_port_shared;
-    http->backlog = (int)s->backlog;
-    http->connections_max = (size_t)s->connections_max;
-    http->connections_per_ip_max = (size_t)s->connections_per_ip;
-    http->limits.body_bytes = INPUT_BODY_MAX;
-    http->header_ms = s->header_ms;
-    http->body_ms = s->body_ms;
-    http->write_ms = s->write_ms;
-    http->idle_ms = s->idle_ms;
+    http_settings_init(&front->http);
+    front->http.listen = s->listen;
+    front->http.is_port_shared = s->is_port_shared;
+    front->http.backlog = (int)s->backlog;
+    front->http.connections_max = (size_t)s->connections_max;
+    front->http.connections_per_ip_max = (size_t)s->connections_per_ip;
+    front->http.limits.body_bytes = INPUT_BODY_MAX;
+    front->http.header_ms = s->header_ms;
+    front->http.body_ms = s->body_ms;
+    front->http.write_ms = s->write_ms;
+    front->http.idle_ms = s->idle_ms;
 }

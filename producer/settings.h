@@ -8,11 +8,9 @@
 #include <stdint.h>
 
 #include "common/conf.h"
-#include "common/jwt.h"
 #include "common/options.h"
 #include "producer/calls.h"
-#include "producer/http.h"
-#include "producer/proxies.h"
+#include "producer/front.h"
 
 struct settings {
     struct options_log log;
@@ -26,6 +24,7 @@ struct settings {
 
     const char *listen;
     bool is_port_shared;
+    int64_t http_threads;
     const char *trusted_proxies;
     int64_t connections_max, connections_per_ip, backlog;
     int64_t header_ms, body_ms, write_ms, idle_ms;
@@ -51,7 +50,6 @@ extern const struct conf_spec settings_spec;
 
 /* What the parts want, from the settings; nothing is copied. */
 void settings_calls(const struct settings *s, struct calls_settings *calls);
-void settings_jwt(const struct settings *s, struct jwt_settings *jwt);
-void settings_http(const struct settings *s, struct http_settings *http);
+void settings_front(const struct settings *s, struct front_settings *front);
 
 #endif /* PRODUCER_SETTINGS_H */

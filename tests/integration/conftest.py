@@ -46,7 +46,13 @@ def stack(network):
 def daemons(stack):
     """One of each daemon for the whole session."""
     # The limits at the door have tests of their own; here all requests come from one address.
-    running = System(stack, SECKILL_RATE_IP=0, SECKILL_RATE_USER=0, SECKILL_RATE_ITEM=0).start()
+    running = System(
+        stack,
+        SECKILL_RATE_IP=0,
+        SECKILL_RATE_USER=0,
+        SECKILL_RATE_ITEM=0,
+        SECKILL_HTTP_THREADS=os.environ.get("HTTP_THREADS", "0"),
+    ).start()
     yield running
     if os.environ.get("KEEP") != "1":
         # What a program tells only when it ends, a leak for one, belongs to no test before.

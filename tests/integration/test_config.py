@@ -116,3 +116,10 @@ def test_a_daemon_that_cannot_start_says_why(daemons, name):
     )
     assert done.returncode == 1, done.stderr[-2000:]
     assert "partitions" in done.stderr
+
+
+def test_threads_need_a_shared_port():
+    done = run("seckill-producer", "--http-threads=2", "--listen-shared=false", "--check-config")
+    assert done.returncode != 0
+    assert "http-threads = 2 needs listen-shared" in done.stderr
+    assert run("seckill-producer", "--http-threads=1", "--listen-shared=false", "--check-config").returncode == 0

@@ -1,6 +1,7 @@
 """The whole system on a stack: daemons, shoppers over HTTP, the log itself, and the proof."""
 
 import base64
+import copy
 import hashlib
 import hmac
 import itertools
@@ -108,6 +109,7 @@ class System:
     def __init__(self, stack, **settings):
         self.stack = stack
         self.settings = settings
+        self.own_url = None
         self.producer = None
         self.expected = []  # patterns of error lines that the running test provokes
         self.marks = {}
@@ -131,7 +133,14 @@ class System:
 
     @property
     def url(self):
-        return self.env["SECKILL_URL"]
+        return self.own_url or self.env["SECKILL_URL"]
+
+    def at(self, url, **settings):
+        """The same system, asked at another door; doors that are started from there on have its settings."""
+        other = copy.copy(self)
+        other.own_url = url
+        other.settings = self.settings | settings
+        return other
 
     @property
     def secret(self):

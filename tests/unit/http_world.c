@@ -78,6 +78,7 @@ void serve(void)
     struct err err;
     w.http = http_create(w.base, &w.settings, handle, NULL, &err);
     assert_non_null(w.http);
+    w.port = http_port(w.http);
 }
 
 void turn(void)
@@ -104,7 +105,7 @@ int stop(void **state)
 int dial(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(http_port(w.http))};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(w.port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);

@@ -18,6 +18,7 @@ enum { WAITING_MAX = 64, HEARD_MAX = 4 * 1024 * 1024 };
 struct world {
     struct event_base *base;
     struct http *http;
+    uint16_t port; /* that dial() dials */
     struct stats *stats;
     struct http_settings settings;
     struct http_request *waiting[WAITING_MAX];
