@@ -426,7 +426,7 @@ bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_
         p->highest = outcome->offset;
     }
     if (p->sample >= 0 && outcome->offset >= p->sample) {
-        limiter_observe(&p->limiters[LIMITER_RECEIVING], p->sample_ms, 1, now_ms);
+        limiter_observe(&p->limiters[LIMITER_RECEIVING], p->sample_ms, now_ms);
         p->sample = -1;
     }
     gates_record(d->gates, outcome->offset);
@@ -449,14 +449,14 @@ void door_on_placed(struct door *d, const struct door_placed *placed, int64_t no
     }
     p->acked++;
     if (placed->since_ms >= 0) {
-        limiter_observe(&p->limiters[LIMITER_SENDING], placed->since_ms, 1, now_ms);
+        limiter_observe(&p->limiters[LIMITER_SENDING], placed->since_ms, now_ms);
     }
 }
 
 void door_observe(struct door *d, int partition, enum limiter_side side, int64_t took_ms,
                   int64_t count, int64_t now_ms)
 {
-    limiter_observe(&partition_of(d, partition)->limiters[side], now_ms - took_ms, count, now_ms);
+    limiter_told(&partition_of(d, partition)->limiters[side], now_ms - took_ms, count, now_ms);
 }
 
 void door_on_tick(struct door *d, int64_t now_ms)

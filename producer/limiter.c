@@ -1,14 +1,12 @@
 /*
  * A share above a bound needs no percentiles: p99 is above it when more than a hundredth of what
- * came out is.  So a window is two counters.
+ * came out is.  So a window is two counters.  A patient rule goes by the line's length instead, which
+ * is the crowd's own doing, as lateness need not be; lateness counts there if somebody else saw it.
  *
  * How long those in line will take is known before they come out, and that keeps the limit from
  * swinging: what comes out late says how it was some time ago.  The pause is as long as it takes to
  * drain what is too much, so however wrong the limit is, nobody waits for much longer than the
  * bound; the limit only decides how often there have to be pauses.
- *
- * A line that stands still is another matter: a broker that is away for a second will take as much
- * as before when it is back.  Until it moves only as many are let in as show that, and the limit stays.
  */
 #include "producer/limiter.h"
 
@@ -16,6 +14,7 @@
 
 enum {
     STEP_PARTS = 25,  /* a good window adds this part of the limit after it was narrowed ... */
+    BASE_PARTS = 64,  /* the base is forgotten by this part in a window */
     STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
@@ -33,19 +32,21 @@ struct limiter_rule {
     int64_t share; /* in a hundred that may be above the bound */
     int64_t cut_percent;
     int64_t pause_min_ms, pause_max_ms;
+    bool is_patient; /* what a line takes without a crowd is not held against it */
 };
 
-static const struct limiter_rule rules[LIMITER_PRESETS][LIMITER_SIDES] = {
-    [LIMITER_STEADY] =
-        {
-            [LIMITER_SENDING] = {500, 250, 5, 25, 0, PAUSE_MAX_MS},
-            [LIMITER_RECEIVING] = {500, 250, 1, 25, 0, PAUSE_MAX_MS},
-        },
-    [LIMITER_CLASSIC] =
-        {
-            [LIMITER_SENDING] = {20, 15, 5, 10, 0, 0},
-            [LIMITER_RECEIVING] = {20, 25, 1, 10, 1000, 1000},
-        },
+static const struct limiter_rule rules[LIMITER_PRESETS][LIMITER_SIDES] =
+    {
+        [LIMITER_STEADY] =
+            {
+                [LIMITER_SENDING] = {500, 250, 5, 25, 0, PAUSE_MAX_MS, true},
+                [LIMITER_RECEIVING] = {500, 250, 1, 25, 0, PAUSE_MAX_MS, true},
+            },
+        [LIMITER_CLASSIC] =
+            {
+                [LIMITER_SENDING] = {20, 15, 5, 10, 0, 0, false},
+                [LIMITER_RECEIVING] = {20, 25, 1, 10, 1000, 1000, false},
+            },
 };
 
 static int64_t at_least(int64_t value, int64_t min)
@@ -63,6 +64,7 @@ void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_si
     *l = (struct limiter){
         .rule = preset == LIMITER_OFF ? NULL : &rules[preset][side],
         .limit = LIMITER_RATE_MAX,
+        .fastest_ms = INT64_MAX,
     };
 }
 
@@ -107,13 +109,37 @@ int64_t limiter_limit(const struct limiter *l, int64_t now_ms)
 
 /* ---- judging ---- */
 
-void limiter_observe(struct limiter *l, int64_t since_ms, int64_t count, int64_t now_ms)
+static int64_t bound_of(const struct limiter *l)
+{
+    return l->is_armed ? l->rule->bound_ms : l->rule->arm_ms;
+}
+
+void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms)
+{
+    if (l->rule == NULL || l->rule->is_patient) {
+        l->fastest_ms = at_most(l->fastest_ms, now_ms - since_ms);
+    } else {
+        limiter_told(l, since_ms, 1, now_ms);
+    }
+}
+
+void limiter_told(struct limiter *l, int64_t since_ms, int64_t count, int64_t now_ms)
 {
     if (l->rule != NULL && since_ms >= l->since_ms) {
         l->seen += count;
-        if (now_ms - since_ms > (l->is_armed ? l->rule->bound_ms : l->rule->arm_ms)) {
+        if (now_ms - since_ms > bound_of(l)) {
             l->late += count;
         }
+    }
+}
+
+/* The fastest of late, for that is what one takes who meets nobody. */
+static void learn_base(struct limiter *l)
+{
+    if (l->fastest_ms < INT64_MAX) {
+        l->base_ms += l->base_ms / BASE_PARTS + 1;
+        l->base_ms = l->knows_base ? at_most(l->base_ms, l->fastest_ms) : l->fastest_ms;
+        l->knows_base = true;
     }
 }
 
@@ -127,13 +153,27 @@ static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
         l->moved_ms = now_ms;
     }
     l->newest = (l->newest + 1) % LIMITER_MEMORY;
-    l->rates[l->newest] = moved * 1000 / (now_ms - l->window_ms);
+    l->rates[l->newest] = (moved + l->moved) * 500 / (now_ms - l->window_ms);
+    l->moved = moved;
     l->rate = 0;
     for (int i = 0; i < LIMITER_MEMORY; i++) {
         l->rate = at_least(l->rates[i], l->rate);
     }
     l->is_still = l->rate == 0 && old > 0;
-    return at_least(now_ms - l->moved_ms, l->rate > 0 ? old * 1000 / l->rate : 0);
+    if (l->is_still) {
+        l->stood_ms = now_ms;
+    }
+    learn_base(l);
+    l->queue_ms = l->rate > 0 ? old * 1000 / l->rate : 0;
+    return at_least(now_ms - l->moved_ms, l->queue_ms);
+}
+
+/* The line, or what somebody saw of it. */
+static bool is_long(const struct limiter *l)
+{
+    const int64_t share = l->is_armed ? l->rule->share : ARM_SHARE;
+
+    return l->queue_ms - l->base_ms > bound_of(l) || l->late * 100 > l->seen * share;
 }
 
 static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
@@ -142,7 +182,7 @@ static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
 
     if (now_ms >= l->since_ms) { /* else it is still draining what the former limit let in */
         l->ceiling = l->limit;
-        if (!l->is_still) { /* which does not tell what it takes when it moves */
+        if (is_long(l) && now_ms - l->stood_ms > INT64_C(1) * LIMITER_MEMORY * LIMITER_WINDOW_MS) {
             const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
 
             l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
@@ -170,10 +210,7 @@ static void widen(struct limiter *l)
 
 static bool is_slow(const struct limiter *l, int64_t wait_ms)
 {
-    const int64_t bound_ms = l->is_armed ? l->rule->bound_ms : l->rule->arm_ms;
-    const int64_t share = l->is_armed ? l->rule->share : ARM_SHARE;
-
-    return l->came >= LIMITER_CROWD && (wait_ms > bound_ms || l->late * 100 > l->seen * share);
+    return l->came >= LIMITER_CROWD && (wait_ms - l->base_ms > bound_of(l) || is_long(l));
 }
 
 static void judge(struct limiter *l, int64_t wait_ms, int64_t now_ms)
@@ -215,6 +252,7 @@ void limiter_judge(struct limiter *l, int64_t inside, int64_t passed, int64_t no
     }
     l->window_ms = now_ms;
     l->came = l->admitted = l->seen = l->late = 0;
+    l->fastest_ms = INT64_MAX;
     l->inside = inside;
     l->passed = passed;
 }

@@ -29,7 +29,7 @@ static int window(struct line *line, int come, int n, int64_t took_ms)
     line->inside += admitted;
     line->now_ms += LIMITER_WINDOW_MS;
     for (int i = 0; i < n && line->inside > 0; i++) {
-        limiter_observe(&line->limiter, line->now_ms - took_ms, 1, line->now_ms);
+        limiter_observe(&line->limiter, line->now_ms - took_ms, line->now_ms);
         line->inside--;
         line->passed++;
     }
@@ -95,10 +95,9 @@ static void one_in_a_hundred_may_be_late(void **state)
     for (int late = 1; late <= 2; late++) {
         begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
         for (int i = 0; i < LIMITER_STRIKES; i++) {
-            for (int j = 0; j < late; j++) {
-                limiter_observe(&line.limiter, line.now_ms - 501, 1, line.now_ms);
-            }
-            (void)window(&line, 100 - late, 100 - late, 1);
+            limiter_told(&line.limiter, line.now_ms - 501, late, line.now_ms);
+            limiter_told(&line.limiter, line.now_ms - 500, 100 - late, line.now_ms);
+            (void)window(&line, 100, 100, 1);
         }
         assert_true(line.limiter.is_armed == (late == 2));
     }
@@ -278,10 +277,10 @@ struct flood {
     int64_t come, late; /* since the last look */
 };
 
-/* For so many seconds; in each `rate` may come out, `batch` at a time. */
-static void flow(struct flood *f, int64_t seconds, int64_t rate, int64_t batch, int64_t bound_ms)
+/* For so many milliseconds; in a second `rate` may come out, `batch` at a time. */
+static void flow_ms(struct flood *f, int64_t ms, int64_t rate, int64_t batch, int64_t bound_ms)
 {
-    const int64_t until_ms = f->now_ms + seconds * 1000;
+    const int64_t until_ms = f->now_ms + ms;
 
     f->come = f->late = 0;
     for (; f->now_ms < until_ms; f->now_ms++) {
@@ -297,7 +296,7 @@ static void flow(struct flood *f, int64_t seconds, int64_t rate, int64_t batch, 
             for (; f->work >= 1000 && f->out < f->in; f->work -= 1000) {
                 const int64_t since_ms = f->since[f->out++ % QUEUE];
 
-                limiter_observe(&f->limiter, since_ms, 1, f->now_ms);
+                limiter_observe(&f->limiter, since_ms, f->now_ms);
                 f->late += f->now_ms - since_ms > bound_ms;
             }
             f->work = f->out == f->in ? 0 : f->work;
@@ -306,6 +305,11 @@ static void flow(struct flood *f, int64_t seconds, int64_t rate, int64_t batch, 
             limiter_judge(&f->limiter, f->in - f->out, f->out, f->now_ms);
         }
     }
+}
+
+static void flow(struct flood *f, int64_t seconds, int64_t rate, int64_t batch, int64_t bound_ms)
+{
+    flow_ms(f, seconds * 1000, rate, batch, bound_ms);
 }
 
 static void what_is_let_in_of_a_flood_stays_fast(enum limiter_preset preset, enum limiter_side side,
@@ -377,6 +381,80 @@ static void a_broker_that_is_away_now_and_then(void **state)
     a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_RECEIVING);
 }
 
+/*
+ * However few go in, all of them come out so late.  How many in a hundred of a flood are let in, when
+ * that has gone on for a while.
+ */
+static int64_t let_in_of_a_late_line(enum limiter_preset preset, enum limiter_side side,
+                                     int64_t took_ms)
+{
+    static struct flood f;
+
+    f = (struct flood){.now_ms = 1000000};
+    limiter_init(&f.limiter, preset, side);
+    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    for (int second = 0; second < 120; second++) {
+        const int64_t until_ms = f.now_ms + 1000;
+
+        if (second == 60) {
+            f.come = 0;
+            f.late = f.in;
+        }
+        for (; f.now_ms < until_ms; f.now_ms++) {
+            for (int i = 0; i < COME; i++) {
+                f.come++;
+                if (limiter_admit(&f.limiter, f.now_ms)) {
+                    f.since[f.in++ % QUEUE] = f.now_ms;
+                }
+            }
+            while (f.out < f.in && f.now_ms - f.since[f.out % QUEUE] >= took_ms) {
+                limiter_observe(&f.limiter, f.since[f.out++ % QUEUE], f.now_ms);
+            }
+            if (f.now_ms % LIMITER_WINDOW_MS == 0) {
+                limiter_judge(&f.limiter, f.in - f.out, f.out, f.now_ms);
+            }
+        }
+    }
+    return (f.in - f.late) * 100 / f.come;
+}
+
+static void a_line_that_is_late_without_a_crowd(void **state)
+{
+    (void)state;
+    for (int64_t took_ms = 100; took_ms < 1000; took_ms += 100) {
+        /* It learns slowly what one takes that takes longer than it remembers. */
+        const int64_t least = took_ms < 800 ? 95 : 30;
+
+        assert_true(let_in_of_a_late_line(LIMITER_STEADY, LIMITER_SENDING, took_ms) >= least);
+        assert_true(let_in_of_a_late_line(LIMITER_STEADY, LIMITER_RECEIVING, took_ms) >= least);
+    }
+}
+
+/* On a machine that is full: nobody comes out for a while, then many do. */
+static void a_line_that_stutters(void **state)
+{
+    static struct flood f;
+    uint64_t dice = 1;
+    int64_t come = 0;
+    int64_t in;
+
+    (void)state;
+    f = (struct flood){.now_ms = 1000000};
+    limiter_init(&f.limiter, LIMITER_STEADY, LIMITER_SENDING);
+    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    flow(&f, 3, FAST, 1, 0);
+    in = f.in;
+    for (int i = 0; i < 200; i++) {
+        dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        flow_ms(&f, (int64_t)(dice >> 33) % 700, 0, 1, 0);
+        come += f.come;
+        dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        flow_ms(&f, (int64_t)(dice >> 33) % 500, FAST, 1, 0);
+        come += f.come;
+    }
+    assert_true((f.in - in) * 2 > come);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +473,8 @@ int main(void)
         cmocka_unit_test(a_flood_that_kafka_cannot_take),
         cmocka_unit_test(a_flood_that_redis_cannot_take),
         cmocka_unit_test(a_broker_that_is_away_now_and_then),
+        cmocka_unit_test(a_line_that_is_late_without_a_crowd),
+        cmocka_unit_test(a_line_that_stutters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
