@@ -77,6 +77,7 @@ class Doors:
             given.stack,
             **{f"SECKILL_{name}": ENOUGH for name in ("RATE_GLOBAL", "RATE_ITEM", "RATE_IP", "LAG_MAX")},
             SECKILL_LIMITER="off",  # as many as it can take is what is asked
+            SECKILL_HTTP_THREADS=os.environ.get("HTTP_THREADS", "0"),
             **{f"SECKILL_{name}": ENOUGH for name in ("BURST_GLOBAL", "BURST_ITEM", "BURST_IP")},
         )
         self.system.start("producer", "matcher").await_ready()
