@@ -103,9 +103,9 @@ static void *run(void *arg)
     const struct post *p = arg;
 
     if (event_base_dispatch(p->base) < 0) {
+        /* Its clients are lost; the others come to an end in order. */
         log_error("program.loop_failed");
-        (void)kill(getpid(),
-                   SIGTERM); /* its clients are lost: the others come to an end in order */
+        (void)kill(getpid(), SIGTERM);
     }
     return NULL;
 }

@@ -14,8 +14,8 @@
 
 enum {
     STEP_PARTS = 25,  /* a good window adds this part of the limit after it was narrowed ... */
-    BASE_PARTS = 64,  /* the base is forgotten by this part in a window */
     STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
+    BASE_PARTS = 64,  /* the base is forgotten by this part in a window */
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
 };
@@ -182,7 +182,7 @@ static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
 
     if (now_ms >= l->since_ms) { /* else it is still draining what the former limit let in */
         l->ceiling = l->limit;
-        if (is_long(l) && now_ms - l->stood_ms > INT64_C(1) * LIMITER_MEMORY * LIMITER_WINDOW_MS) {
+        if (is_long(l) && now_ms - l->stood_ms > (int64_t)LIMITER_MEMORY * LIMITER_WINDOW_MS) {
             const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
 
             l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
