@@ -73,11 +73,10 @@ def capacity(given):
     return decide(given)[0]
 
 
-def at(chain, given, share):
-    """A crowd that comes at random moments, independent of each other, at a share of the capacity."""
-    rate = int(share * capacity(given))
+def at(chain, given, rate):
+    """A crowd that comes at random moments, independent of each other, so many a second."""
     seconds = given.many(SECONDS)
-    return chain.storm("--arrivals=poisson", f"--rate={rate}", f"--duration={seconds}s", "--connections=4000")
+    return chain.storm("--arrivals=poisson", f"--rate={int(rate)}", f"--duration={seconds}s", "--connections=4000")
 
 
 @bench("chain-p99", "ms", "p99 of Kafka's acknowledgement at the same rate, and nothing else", runs=3, is_cost=True)
@@ -85,7 +84,7 @@ def chain_p99(given):
     """From press to decision at 70 % of the chain's limit, 99 of 100 of them."""
     rate = capacity(given)
     with warm_chain(given) as chain:
-        told = at(chain, given, 0.7)
+        told = at(chain, given, 0.7 * rate)
         bare = fill(chain.brokers, chain.dead, chain.partitions, int(0.7 * rate * 2), rate=int(0.7 * rate))
     ms = told["latency_ms"]
     given.tell(f"at {0.7 * rate:,.0f} orders/s: p50 {ms['decided']['p50']:.1f} ms, p99.9 {ms['decided']['p99.9']:.1f} ms; "
@@ -96,8 +95,9 @@ def chain_p99(given):
 @bench("latency-load", "ms", "the same at 10 %", runs=2, is_cost=True)
 def latency_load(given):
     """From press to decision at 10, 50 and 90 % of the chain's limit; p99 at 90 %."""
+    rate = capacity(given)
     with warm_chain(given) as chain:
-        told = {share: at(chain, given, share / 100) for share in (10, 50, 90)}
+        told = {share: at(chain, given, share / 100 * rate) for share in (10, 50, 90)}
     decided = {share: t["latency_ms"]["decided"] for share, t in told.items()}
     rows = [f"{share} %: {ms['p50']:.1f}, {ms['p99']:.1f}, {ms['p99.9']:.1f}" for share, ms in decided.items()]
     given.tell(f"p50, p99, p99.9 in ms at {'; '.join(rows)}; at 90 %: {shown(told[90])}")
