@@ -30,6 +30,8 @@ SETTINGS = {
     "SESSION_TIMEOUT": "3s",
     "REDIS_TIMEOUT": "1s",
 }
+# One door has one thread for everything, the other has threads for HTTP.
+OWN_SETTINGS = {"producer-2": {"HTTP_THREADS": 2}}
 
 
 class Daemon:
@@ -45,7 +47,7 @@ class Daemon:
 
     def environ(self, **settings):
         links = {s: self.field.link(f"{self.name}-{s}").port for s in SERVERS[self.kind]}
-        mine = SETTINGS | self.field.settings | {
+        mine = SETTINGS | OWN_SETTINGS.get(self.name, {}) | self.field.settings | {
             "KAFKA_BROKERS": f"127.0.0.1:{links['kafka']}",
             "REDIS_PORT": links["redis"],
             ("LISTEN" if self.kind == "producer" else "METRICS_LISTEN"): f"127.0.0.1:{self.port}",
