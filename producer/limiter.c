@@ -15,7 +15,9 @@
 enum {
     STEP_PARTS = 25,  /* a good window adds this part of the limit after it was narrowed ... */
     STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
-    BASE_PARTS = 64,  /* the base is forgotten by this part in a window */
+    BASE_UP_MS = 20,  /* a window may find the base twice as long, and this, */
+    BASE_MAX_MS = 2000,
+    RATE_FEW = 4 * LIMITER_RATE_MIN,
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
 };
@@ -65,6 +67,7 @@ void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_si
         .rule = preset == LIMITER_OFF ? NULL : &rules[preset][side],
         .limit = LIMITER_RATE_MAX,
         .fastest_ms = INT64_MAX,
+        .alone_ms = INT64_MAX,
     };
 }
 
@@ -92,6 +95,18 @@ static bool take_token(struct limiter *l, int64_t now_ms)
     return true;
 }
 
+/* Of one who goes in.  Where hardly fewer could be let in, there is no crowd either. */
+static void note_company(struct limiter *l, int64_t now_ms)
+{
+    const bool was_crowded = l->is_crowded;
+
+    l->is_crowded = l->inside + l->admitted > LIMITER_CROWD && l->limit > RATE_FEW;
+    if (!l->is_crowded) {
+        l->alone_from_ms = was_crowded ? now_ms : l->alone_from_ms;
+        l->alone_to_ms = now_ms;
+    }
+}
+
 bool limiter_admit(struct limiter *l, int64_t now_ms)
 {
     l->came++;
@@ -99,6 +114,7 @@ bool limiter_admit(struct limiter *l, int64_t now_ms)
         return false;
     }
     l->admitted++;
+    note_company(l, now_ms);
     return true;
 }
 
@@ -118,6 +134,9 @@ void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms)
 {
     if (l->rule == NULL || l->rule->is_patient) {
         l->fastest_ms = at_most(l->fastest_ms, now_ms - since_ms);
+        if (since_ms >= l->alone_from_ms && since_ms <= l->alone_to_ms) {
+            l->alone_ms = at_most(l->alone_ms, now_ms - since_ms);
+        }
     } else {
         limiter_told(l, since_ms, 1, now_ms);
     }
@@ -133,14 +152,18 @@ void limiter_told(struct limiter *l, int64_t since_ms, int64_t count, int64_t no
     }
 }
 
-/* The fastest of late, for that is what one takes who meets nobody. */
+/*
+ * Whoever is faster than the base proves it wrong.  It grows by those only who met no crowd, and by and by:
+ * what was slow may have been one halt.
+ */
 static void learn_base(struct limiter *l)
 {
-    if (l->fastest_ms < INT64_MAX) {
-        l->base_ms += l->base_ms / BASE_PARTS + 1;
-        l->base_ms = l->knows_base ? at_most(l->base_ms, l->fastest_ms) : l->fastest_ms;
+    if (l->alone_ms < INT64_MAX) {
+        l->base_ms =
+            l->knows_base ? at_most(2 * l->base_ms + BASE_UP_MS, l->alone_ms) : l->alone_ms;
         l->knows_base = true;
     }
+    l->base_ms = at_most(at_most(l->base_ms, l->fastest_ms), BASE_MAX_MS);
 }
 
 /* How long those will take who were in line when the window began; notes how the line moved. */
@@ -148,6 +171,7 @@ static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
 {
     const int64_t moved = at_least(passed - l->passed, 0);
     const int64_t old = at_least(l->inside - moved, 0);
+    int64_t extra; /* than are there without a crowd */
 
     if (moved > 0 || l->inside == 0) {
         l->moved_ms = now_ms;
@@ -160,11 +184,9 @@ static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
         l->rate = at_least(l->rates[i], l->rate);
     }
     l->is_still = l->rate == 0 && old > 0;
-    if (l->is_still) {
-        l->stood_ms = now_ms;
-    }
     learn_base(l);
-    l->queue_ms = l->rate > 0 ? old * 1000 / l->rate : 0;
+    extra = old - l->rate * l->base_ms / 1000;
+    l->queue_ms = l->rate > 0 && extra >= LIMITER_CROWD ? old * 1000 / l->rate : 0;
     return at_least(now_ms - l->moved_ms, l->queue_ms);
 }
 
@@ -182,7 +204,7 @@ static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
 
     if (now_ms >= l->since_ms) { /* else it is still draining what the former limit let in */
         l->ceiling = l->limit;
-        if (is_long(l) && now_ms - l->stood_ms > (int64_t)LIMITER_MEMORY * LIMITER_WINDOW_MS) {
+        if (is_long(l)) {
             const int64_t part = at_most(l->limit, l->rate) * (100 - rule->cut_percent) / 100;
 
             l->limit = at_least(at_least(part, l->limit / 2), LIMITER_RATE_MIN);
@@ -195,8 +217,12 @@ static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
     l->tokens_ms = at_least(l->pause_until_ms, now_ms);
 }
 
-static void widen(struct limiter *l)
+static void widen(struct limiter *l, int64_t now_ms)
 {
+    if (now_ms - l->widened_ms < l->base_ms) {
+        return; /* what the last step did is not seen yet */
+    }
+    l->widened_ms = now_ms;
     l->limit += l->step;
     if (l->limit > l->ceiling) {
         l->step += l->step / STEP_FASTER + 1;
@@ -227,7 +253,7 @@ static void judge(struct limiter *l, int64_t wait_ms, int64_t now_ms)
     } else if (slow) {
         narrow(l, wait_ms, now_ms);
     } else {
-        widen(l);
+        widen(l, now_ms);
     }
 }
 
@@ -252,7 +278,7 @@ void limiter_judge(struct limiter *l, int64_t inside, int64_t passed, int64_t no
     }
     l->window_ms = now_ms;
     l->came = l->admitted = l->seen = l->late = 0;
-    l->fastest_ms = INT64_MAX;
+    l->fastest_ms = l->alone_ms = INT64_MAX;
     l->inside = inside;
     l->passed = passed;
 }

@@ -8,9 +8,9 @@
  *   - how long those will take who have stood in line since before the window: their number by
  *     the rate at which the line moves, or, if it does not, how long it has stood still.
  *
- * What one takes who meets no crowd (the fastest of late) is not held against a line: letting fewer in
- * would not help.  Nor does a line that stands still tell what it takes when it moves: it is shut for as
- * long, but for the few who show that it moves again, and the limit stays.  `classic` knows bounds only.
+ * What one takes who meets no crowd (the base) is not held against a line: letting fewer in would not
+ * help.  Nor does a line that stands still tell what it takes when it moves: it is shut for as long, but
+ * for the few who show that it moves again, and the limit stays.  `classic` knows bounds only.
  *
  * Slow windows arm it, LIMITER_STRIKES in a row: the limit becomes a part of what was let in of
  * late.  From then on each slow window takes a part off the limit, and a pause lets the line
@@ -61,23 +61,29 @@ extern const char *const limiter_preset_names[]; /* NULL at the end */
 struct limiter {
     const struct limiter_rule *rule; /* of a preset and a side; NULL is off */
     bool is_armed;
-    bool knows_base;
     bool is_still; /* for as long as it remembers: nothing comes out, and not for want of company */
     int strikes;
-    int64_t limit;    /* per second; LIMITER_RATE_MAX unless armed */
-    int64_t ceiling;  /* the limit before it was narrowed */
-    int64_t step;     /* that a good window adds */
-    int64_t since_ms; /* who went in before is not held against the limit */
+    int64_t limit;      /* per second; LIMITER_RATE_MAX unless armed */
+    int64_t ceiling;    /* the limit before it was narrowed */
+    int64_t step;       /* that a good window adds, */
+    int64_t widened_ms; /* last */
+    int64_t since_ms;   /* who went in before is not held against the limit */
     int64_t pause_until_ms;
-    int64_t base_ms;    /* what an order takes that meets no crowd */
-    int64_t fastest_ms; /* of the window; INT64_MAX: none came out */
-    int64_t queue_ms;   /* what the line's length makes one take */
-    int64_t stood_ms;   /* when it was still last */
-    int64_t tokens;     /* thousandths */
+    int64_t queue_ms; /* what the line's length makes one take, if it is a crowd's */
+    int64_t tokens;   /* thousandths */
     int64_t tokens_ms;
+
+    int64_t base_ms; /* what an order takes that meets no crowd */
+    bool knows_base;
+    bool is_crowded;       /* the last who went in met a crowd; */
+    int64_t alone_from_ms; /* when the first went in of those who met none, */
+    int64_t alone_to_ms;   /* and when the last */
+
     int64_t window_ms; /* when the window began, and in it: */
     int64_t came, admitted;
     int64_t seen, late;
+    int64_t fastest_ms;     /* of those who came out, */
+    int64_t alone_ms;       /* of those who had met no crowd; INT64_MAX: nobody */
     int64_t inside, passed; /* at its begin */
     int64_t moved_ms;       /* the end of the last window in which the line moved, or was empty */
     int64_t moved;          /* so many in the last window */

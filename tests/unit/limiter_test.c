@@ -261,9 +261,10 @@ static void our_own_sleep_is_nobodys_fault(void **state)
 /* ---- a flood ---- */
 
 enum {
-    COME = 3,    /* in a millisecond */
-    SLOW = 500,  /* in a second */
-    FAST = 9000, /* likewise */
+    COME = 3,            /* in a millisecond */
+    SLOW = 500,          /* in a second */
+    FAST = 9000,         /* likewise */
+    ENOUGH = COME * 940, /* but for a few */
     QUEUE = 1 << 17,
 };
 
@@ -353,6 +354,23 @@ static void a_flood_that_redis_cannot_take(void **state)
     what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_RECEIVING, 100, 700);
 }
 
+/* A line that grows by and by does not become what one takes anyway. */
+static void a_little_more_than_kafka_can_take(void **state)
+{
+    static struct flood f;
+    int64_t in;
+
+    (void)state;
+    f = (struct flood){.now_ms = 1000000};
+    limiter_init(&f.limiter, LIMITER_STEADY, LIMITER_SENDING);
+    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    flow(&f, 10, FAST, 1, 0);
+    in = f.in;
+    flow(&f, 300, ENOUGH, 1, 1000);
+    assert_int_equal(f.late, 0);
+    assert_true((f.in - in) * 10 > f.come * 8);
+}
+
 /* As when a broker is started again, or a matcher's partitions wait for another one. */
 static void a_line_that_stands_still_now_and_then(enum limiter_preset preset,
                                                   enum limiter_side side)
@@ -382,32 +400,33 @@ static void a_broker_that_is_away_now_and_then(void **state)
 }
 
 /*
- * However few go in, all of them come out so late.  How many in a hundred of a flood are let in, when
- * that has gone on for a while.
+ * Every so often a few come, and however few go in, all of them come out so late, after a minute of so
+ * little.  How many in a hundred are let in, when that has gone on for a minute more.
  */
-static int64_t let_in_of_a_late_line(enum limiter_preset preset, enum limiter_side side,
+static int64_t let_in_of_a_late_line(enum limiter_side side, int64_t every_ms, int64_t first_ms,
                                      int64_t took_ms)
 {
     static struct flood f;
 
     f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, preset, side);
+    limiter_init(&f.limiter, LIMITER_STEADY, side);
     limiter_judge(&f.limiter, 0, 0, f.now_ms);
-    for (int second = 0; second < 120; second++) {
+    for (int second = 0; second < 180; second++) {
         const int64_t until_ms = f.now_ms + 1000;
+        const int64_t takes_ms = second < 60 ? first_ms : took_ms;
 
-        if (second == 60) {
+        if (second == 120) {
             f.come = 0;
             f.late = f.in;
         }
         for (; f.now_ms < until_ms; f.now_ms++) {
-            for (int i = 0; i < COME; i++) {
+            for (int i = 0; i < COME && f.now_ms % every_ms == 0; i++) {
                 f.come++;
                 if (limiter_admit(&f.limiter, f.now_ms)) {
                     f.since[f.in++ % QUEUE] = f.now_ms;
                 }
             }
-            while (f.out < f.in && f.now_ms - f.since[f.out % QUEUE] >= took_ms) {
+            while (f.out < f.in && f.now_ms - f.since[f.out % QUEUE] >= takes_ms) {
                 limiter_observe(&f.limiter, f.since[f.out++ % QUEUE], f.now_ms);
             }
             if (f.now_ms % LIMITER_WINDOW_MS == 0) {
@@ -421,13 +440,47 @@ static int64_t let_in_of_a_late_line(enum limiter_preset preset, enum limiter_si
 static void a_line_that_is_late_without_a_crowd(void **state)
 {
     (void)state;
-    for (int64_t took_ms = 100; took_ms < 1000; took_ms += 100) {
-        /* It learns slowly what one takes that takes longer than it remembers. */
-        const int64_t least = took_ms < 800 ? 95 : 30;
-
-        assert_true(let_in_of_a_late_line(LIMITER_STEADY, LIMITER_SENDING, took_ms) >= least);
-        assert_true(let_in_of_a_late_line(LIMITER_STEADY, LIMITER_RECEIVING, took_ms) >= least);
+    for (int64_t took_ms = 100; took_ms <= 1800; took_ms += 100) {
+        assert_true(let_in_of_a_late_line(LIMITER_SENDING, 1, took_ms, took_ms) >= 95);
+        assert_true(let_in_of_a_late_line(LIMITER_RECEIVING, 10, took_ms, took_ms) >= 95);
     }
+}
+
+/* What it knew of the line holds no more; it finds out by what those take whom it lets in. */
+static void a_line_that_is_late_of_late(void **state)
+{
+    (void)state;
+    for (int64_t took_ms = 100; took_ms <= 1000; took_ms += 100) {
+        assert_true(let_in_of_a_late_line(LIMITER_SENDING, 1, 1, took_ms) >= 75);
+        assert_true(let_in_of_a_late_line(LIMITER_RECEIVING, 10, 1, took_ms) >= 75);
+    }
+}
+
+static void what_one_takes_who_meets_no_crowd(void **state)
+{
+    struct line line;
+
+    (void)state;
+    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    (void)window(&line, 10, 10, 30);
+    assert_int_equal(line.limiter.base_ms, 30);
+    /* One halt is not believed at once, who is faster is. */
+    (void)window(&line, 10, 10, 90);
+    assert_int_equal(line.limiter.base_ms, 80);
+    (void)window(&line, 100, 100, 10);
+    assert_int_equal(line.limiter.base_ms, 10);
+    /* Of a crowd only those prove something who are faster, also when the line is short again. */
+    (void)window(&line, 100, 0, 0);
+    (void)window(&line, 0, 95, 150);
+    assert_int_equal(line.limiter.base_ms, 10);
+    (void)window(&line, 5, 5, 250);
+    assert_int_equal(line.limiter.base_ms, 10);
+    (void)window(&line, 0, 5, 150);
+    assert_int_equal(line.limiter.base_ms, 40);
+    /* That all take so long is no reason to let everybody wait. */
+    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    (void)window(&line, 10, 10, 60000);
+    assert_int_equal(line.limiter.base_ms, 2000);
 }
 
 /* On a machine that is full: nobody comes out for a while, then many do. */
@@ -472,8 +525,11 @@ int main(void)
         cmocka_unit_test(our_own_sleep_is_nobodys_fault),
         cmocka_unit_test(a_flood_that_kafka_cannot_take),
         cmocka_unit_test(a_flood_that_redis_cannot_take),
+        cmocka_unit_test(a_little_more_than_kafka_can_take),
         cmocka_unit_test(a_broker_that_is_away_now_and_then),
         cmocka_unit_test(a_line_that_is_late_without_a_crowd),
+        cmocka_unit_test(a_line_that_is_late_of_late),
+        cmocka_unit_test(what_one_takes_who_meets_no_crowd),
         cmocka_unit_test(a_line_that_stutters),
     };
 
