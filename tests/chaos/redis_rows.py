@@ -366,8 +366,14 @@ def id_of(server):
     return server.client.execute_command("CLUSTER", "MYID")
 
 
+def view_of(server):
+    """The epoch and the slots of each node, as this one sees them."""
+    rows = [r.split() for r in server.client.execute_command("CLUSTER", "NODES").splitlines()]
+    return sorted((r[0], r[6], *[s for s in r[8:] if not s.startswith("[")]) for r in rows)
+
+
 def move_slot(field, slot, source, target):
-    """Key by key, while everybody goes on asking."""
+    """Key by key, while everybody goes on asking; then both know it, as before another move they must."""
     source_id, target_id = id_of(source), id_of(target)
     target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
     source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
@@ -377,6 +383,7 @@ def move_slot(field, slot, source, target):
             time.sleep(field.dice.uniform(0, 0.1))
     for node in (target, source):
         node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+    wait_until(lambda: view_of(source) == view_of(target), 30, "both nodes agree on who has what", 0.05)
 
 
 @row("R14", "a partition's slot is moved to another node under load, and back", setup=make_cluster, soak=False)
