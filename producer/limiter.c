@@ -13,11 +13,11 @@
 #include <stddef.h>
 
 enum {
-    STEP_PARTS = 25,  /* a good window adds this part of the limit after it was narrowed ... */
-    STEP_FASTER = 10, /* ... and, beyond what was too much then, each one more by this part */
-    BASE_UP_MS = 20,  /* a window may find the base twice as long, and this, */
-    BASE_MAX_MS = 2000,
-    RATE_FEW = 4 * LIMITER_RATE_MIN,
+    STEP_PARTS = 25,    /* a good window adds this part of the limit after it was narrowed ... */
+    STEP_FASTER = 10,   /* ... and, beyond what was too much then, each one more by this part */
+    BASE_UP_MS = 20,    /* the base grows to twice as long and this in a window, */
+    BASE_MAX_MS = 2000, /* and at most to this */
+    RATE_FEW = 4 * LIMITER_RATE_MIN, /* so few are no crowd, however long their line */
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
 };
@@ -95,7 +95,7 @@ static bool take_token(struct limiter *l, int64_t now_ms)
     return true;
 }
 
-/* Of one who goes in.  Where hardly fewer could be let in, there is no crowd either. */
+/* Of one who goes in. */
 static void note_company(struct limiter *l, int64_t now_ms)
 {
     const bool was_crowded = l->is_crowded;

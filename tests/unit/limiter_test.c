@@ -278,6 +278,13 @@ struct flood {
     int64_t come, late; /* since the last look */
 };
 
+static void begin_flood(struct flood *f, enum limiter_preset preset, enum limiter_side side)
+{
+    *f = (struct flood){.now_ms = 1000000};
+    limiter_init(&f->limiter, preset, side);
+    limiter_judge(&f->limiter, 0, 0, f->now_ms);
+}
+
 /* For so many milliseconds; in a second `rate` may come out, `batch` at a time. */
 static void flow_ms(struct flood *f, int64_t ms, int64_t rate, int64_t batch, int64_t bound_ms)
 {
@@ -320,9 +327,7 @@ static void what_is_let_in_of_a_flood_stays_fast(enum limiter_preset preset, enu
     int64_t out;
     int64_t in;
 
-    f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, preset, side);
-    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    begin_flood(&f, preset, side);
     flow(&f, 3, FAST, 1, bound_ms);
     assert_int_equal(f.in, f.come); /* all of them */
     flow(&f, 5, SLOW, batch, bound_ms);
@@ -361,9 +366,7 @@ static void a_little_more_than_kafka_can_take(void **state)
     int64_t in;
 
     (void)state;
-    f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, LIMITER_STEADY, LIMITER_SENDING);
-    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    begin_flood(&f, LIMITER_STEADY, LIMITER_SENDING);
     flow(&f, 10, FAST, 1, 0);
     in = f.in;
     flow(&f, 300, ENOUGH, 1, 1000);
@@ -379,9 +382,7 @@ static void a_line_that_stands_still_now_and_then(enum limiter_preset preset,
     int64_t come = 0;
     int64_t in;
 
-    f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, preset, side);
-    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    begin_flood(&f, preset, side);
     flow(&f, 3, FAST, 1, 0);
     in = f.in;
     for (int i = 0; i < 10; i++) {
@@ -408,9 +409,7 @@ static int64_t let_in_of_a_late_line(enum limiter_side side, int64_t every_ms, i
 {
     static struct flood f;
 
-    f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, LIMITER_STEADY, side);
-    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    begin_flood(&f, LIMITER_STEADY, side);
     for (int second = 0; second < 180; second++) {
         const int64_t until_ms = f.now_ms + 1000;
         const int64_t takes_ms = second < 60 ? first_ms : took_ms;
@@ -492,9 +491,7 @@ static void a_line_that_stutters(void **state)
     int64_t in;
 
     (void)state;
-    f = (struct flood){.now_ms = 1000000};
-    limiter_init(&f.limiter, LIMITER_STEADY, LIMITER_SENDING);
-    limiter_judge(&f.limiter, 0, 0, f.now_ms);
+    begin_flood(&f, LIMITER_STEADY, LIMITER_SENDING);
     flow(&f, 3, FAST, 1, 0);
     in = f.in;
     for (int i = 0; i < 200; i++) {
