@@ -1,11 +1,12 @@
 #include "guardian/record.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/outcome.h"
+#include "common/xmalloc.h"
 #include "guardian/commit.h"
 #include "guardian/ledger_impl.h"
 
@@ -13,10 +14,11 @@ enum {
     SQL_BYTES = 4 << 20,
     VALUE_BYTES = 1 << 20,
     LISTED_PAYMENTS = 8, /* per order; rules 1 */
+    ORDERS_OF_A_USER = 64,
     WAIT_MS = 50,
 };
 
-/* How each table's value is made, and when it changed.  Orders are joined with their payments. */
+/* How each table's value is made, and when it changed. */
 static const struct table {
     const char *redis_name, *field, *select;
 } tables[RECORD_TABLES] = {
@@ -28,11 +30,9 @@ static const struct table {
                         "SELECT item_id, CONCAT_WS(' ', item_limit, hold_ms, opens_at, closes_at, "
                         "state, price), created_offset, config_offset FROM items"},
     [RECORD_ORDERS] = {"orders", "o.user_id",
-                       "SELECT o.user_id, CONCAT_WS(' ', o.order_id, o.item_id, o.qty, o.state, "
-                       "o.reason, o.due, o.decided_offset), o.decided_offset, o.changed_offset, "
-                       "p.payment_id, p.answer, p.log_offset FROM orders o LEFT JOIN payments p ON "
-                       "p.order_id = o.order_id AND p.user_id = o.user_id AND p.reason <> 8 AND "
-                       "p.log_offset > o.decided_offset"},
+                       "SELECT o.user_id AS field, CONCAT_WS(' ', o.order_id, o.item_id, o.qty, "
+                       "o.state, o.reason, o.due, o.decided_offset), o.decided_offset AS since, "
+                       "o.changed_offset, o.order_id AS order_id, 0 AS is_payment FROM orders o"},
     [RECORD_PAYMENTS] = {"payments", "payment_id",
                          "SELECT payment_id, CONCAT_WS(' ', IF(answer = 'paid', 'P', 'R'), reason, "
                          "order_id, log_offset), log_offset, log_offset FROM payments"},
@@ -46,7 +46,14 @@ const char *record_redis_name(enum record_table table)
     return tables[table].redis_name;
 }
 
-/* A scan under way: rows of one field, one after the other, make its value. */
+/* One order of a user, as text: its value, a blank, and its payments. */
+struct listed {
+    int64_t since;
+    size_t at, len, id_len; /* in scan.texts; the id comes first */
+    size_t payments;
+};
+
+/* A scan under way: the rows of one field, one after the other, make its value. */
 struct scan {
     int64_t watermark;
     record_field_fn *each;
@@ -55,29 +62,50 @@ struct scan {
     bool has_field, is_unsure, is_stopped, is_broken;
     int64_t changed;
 
-    /* The order that the last row spoke of. */
-    int64_t order_offset;
-    size_t listed;
+    /* Of a user; rows come by order id. */
+    struct buf texts;
+    struct listed *orders;
+    size_t n_orders, room;
 };
+
+static int compare_listed(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+
+    return (x->since > y->since) - (x->since < y->since);
+}
+
+/* Redis has a user's orders as they were decided. */
+static void list_orders(struct scan *s)
+{
+    if (s->n_orders > 0) {
+        qsort(s->orders, s->n_orders, sizeof(*s->orders), compare_listed);
+    }
+    for (size_t i = 0; i < s->n_orders && buf_ok(&s->texts); i++) {
+        const struct listed *order = &s->orders[i];
+
+        buf_puts(&s->value, i == 0 ? "" : ";");
+        buf_put_slice(&s->value, (struct slice){s->texts.ptr + order->at, order->len});
+        buf_puts(&s->value, order->payments == 0 ? "-" : "");
+    }
+    s->is_broken = s->is_broken || !buf_ok(&s->texts) || !buf_ok(&s->value);
+}
 
 static bool tell(struct scan *s)
 {
-    struct record_field field = {
-        .name = buf_slice(&s->name),
-        .value = buf_slice(&s->value),
-        .is_unsure = s->is_unsure,
-        .offset = s->changed,
-    };
+    list_orders(s);
+    if (s->has_field && !s->is_broken && (s->value.len > 0 || s->is_unsure)) {
+        const struct record_field field = {
+            .name = buf_slice(&s->name),
+            .value = buf_slice(&s->value),
+            .is_unsure = s->is_unsure,
+            .offset = s->changed,
+        };
 
-    if (s->has_field && (s->value.len > 0 || s->is_unsure)) {
-        if (s->listed == 0 && s->order_offset >= 0 && s->value.len > 0) {
-            buf_puts(&s->value, "-");
-            field.value = buf_slice(&s->value);
-        }
         s->is_stopped = !s->each(&field, s->arg);
     }
     s->has_field = false;
-    return !s->is_stopped;
+    return !s->is_stopped && !s->is_broken;
 }
 
 static void begin_field(struct scan *s, struct slice name)
@@ -85,27 +113,46 @@ static void begin_field(struct scan *s, struct slice name)
     s->has_field = true;
     s->is_unsure = false;
     s->changed = -1;
-    s->order_offset = -1;
-    s->listed = 0;
+    s->n_orders = 0;
     buf_clear(&s->name);
     buf_clear(&s->value);
+    buf_clear(&s->texts);
     buf_put_slice(&s->name, name);
 }
 
-/* The payment that an order's row carries, if any. */
-static void add_payment(struct scan *s, const struct slice *columns)
+static void add_order(struct scan *s, const struct slice *columns, int64_t since)
 {
-    int64_t offset;
+    struct listed *order;
 
-    if (columns[4].ptr == NULL || !slice_to_i64(columns[6], 0, INT64_MAX, &offset) ||
-        offset > s->watermark || s->listed == LISTED_PAYMENTS) {
+    if (s->n_orders == s->room) {
+        s->room = s->room == 0 ? ORDERS_OF_A_USER : s->room * 2;
+        s->orders = xreallocarray(s->orders, s->room, sizeof(*s->orders));
+    }
+    order = &s->orders[s->n_orders++];
+    *order = (struct listed){.since = since, .at = s->texts.len, .id_len = columns[4].len};
+    buf_put_slice(&s->texts, columns[1]);
+    buf_putc(&s->texts, ' ');
+    order->len = s->texts.len - order->at;
+}
+
+/* Follows the row of its order, if that is remembered. */
+static void add_payment(struct scan *s, const struct slice *columns, int64_t offset)
+{
+    struct listed *order;
+
+    if (s->n_orders == 0 || !buf_ok(&s->texts)) {
         return;
     }
-    buf_puts(&s->value, s->listed == 0 ? "" : ",");
-    buf_putc(&s->value, slice_eq(columns[5], SLICE_LIT("paid")) ? 'P' : 'R');
-    buf_put_slice(&s->value, columns[4]);
+    order = &s->orders[s->n_orders - 1];
+    if (!slice_eq(columns[4], (struct slice){s->texts.ptr + order->at, order->id_len}) ||
+        offset < order->since || order->payments == LISTED_PAYMENTS) {
+        return;
+    }
+    buf_puts(&s->texts, order->payments == 0 ? "" : ",");
+    buf_put_slice(&s->texts, columns[1]);
+    order->len = s->texts.len - order->at;
+    order->payments++;
     s->changed = offset > s->changed ? offset : s->changed;
-    s->listed++;
 }
 
 static bool take_row(const struct slice *columns, unsigned n, void *arg)
@@ -127,54 +174,77 @@ static bool take_row(const struct slice *columns, unsigned n, void *arg)
     if (since > s->watermark) {
         return true;
     }
-    s->is_unsure = s->is_unsure || changed > s->watermark;
-    s->changed = changed > s->changed ? changed : s->changed;
-    if (n == 4) {
-        buf_put_slice(&s->value, columns[1]);
+    if (n > 4 && slice_eq(columns[5], SLICE_LIT("1"))) {
+        add_payment(s, columns, since);
         return true;
     }
-    if (s->order_offset != since) {
-        if (s->order_offset >= 0) {
-            buf_puts(&s->value, s->listed == 0 ? "-;" : ";");
-        }
-        s->order_offset = since;
-        s->listed = 0;
+    s->is_unsure = s->is_unsure || changed > s->watermark;
+    s->changed = changed > s->changed ? changed : s->changed;
+    if (n > 4) {
+        add_order(s, columns, since);
+    } else {
         buf_put_slice(&s->value, columns[1]);
-        buf_putc(&s->value, ' ');
     }
-    add_payment(s, columns);
     return true;
 }
 
-static void put_query(const struct record_range *range, struct buf *sql)
+static void put_where(const struct record_range *range, struct buf *sql)
 {
     const struct table *t = &tables[range->table];
     bool is_orders = range->table == RECORD_ORDERS;
 
-    buf_printf(sql, "%s WHERE %spartition_id = %d", t->select, is_orders ? "o." : "",
-               range->partition);
+    buf_printf(sql, " WHERE %spartition_id = %d", is_orders ? "o." : "", range->partition);
     if (is_orders) {
         /* What was archived after the watermark was remembered there. */
         buf_printf(sql,
                    " AND (o.remembered = 1 OR o.remembered = 2 AND o.changed_offset > %" PRId64 ")",
                    range->watermark);
     }
-    if (range->fields != NULL) {
-        for (size_t i = 0; i < range->n_fields; i++) {
-            if (i == 0) {
-                buf_printf(sql, " AND %s IN (", t->field);
-            } else {
-                buf_putc(sql, ',');
-            }
-            ledger_put_id(sql, range->fields[i]);
+    for (size_t i = 0; i < range->n_fields; i++) {
+        if (i == 0) {
+            buf_printf(sql, " AND %s IN (", t->field);
+        } else {
+            buf_putc(sql, ',');
         }
-        buf_putc(sql, ')');
-    } else if (range->after.ptr != NULL) {
+        ledger_put_id(sql, range->fields[i]);
+    }
+    buf_puts(sql, range->n_fields > 0 ? ")" : "");
+    if (range->fields == NULL && range->after.ptr != NULL) {
         buf_printf(sql, " AND %s > ", t->field);
         ledger_put_id(sql, range->after);
     }
-    buf_printf(sql, " ORDER BY %s%s", t->field,
-               is_orders ? ", o.decided_offset, p.log_offset" : "");
+}
+
+/*
+ * The second half of what is asked of orders.  For a whole partition orders and payments are each read
+ * from one end to the other and sorted by the server: looking every order's payments up by its
+ * random id reads most pages of a large table from the disk, many times.
+ */
+static void put_payments(const struct record_range *range, struct buf *sql)
+{
+    buf_puts(sql,
+             " UNION ALL SELECT p.user_id, CONCAT(IF(p.answer = 'paid', 'P', 'R'), p.payment_id),"
+             " p.log_offset, p.log_offset, p.order_id, 1 FROM ");
+    if (range->fields != NULL) {
+        buf_puts(sql,
+                 "orders o JOIN payments p ON p.order_id = o.order_id AND p.user_id = o.user_id");
+        put_where(range, sql);
+        buf_puts(sql, " AND");
+    } else {
+        buf_printf(sql, "payments p WHERE p.partition_id = %d AND", range->partition);
+    }
+    buf_puts(sql, " p.reason <> 8 ORDER BY field, order_id, is_payment, since");
+}
+
+static void put_query(const struct record_range *range, struct buf *sql)
+{
+    buf_puts(sql, tables[range->table].select);
+    put_where(range, sql);
+    if (range->table == RECORD_ORDERS) {
+        put_payments(range, sql);
+    } else {
+        buf_printf(sql, " ORDER BY %s", tables[range->table].field);
+    }
     if (range->limit > 0) {
         buf_printf(sql, " LIMIT %zu", range->limit);
     }
@@ -193,19 +263,22 @@ bool record_scan(struct db *db, const struct record_range *range, record_field_f
     buf_init(&sql, SQL_BYTES);
     buf_init(&scan.name, 256);
     buf_init(&scan.value, VALUE_BYTES);
+    buf_init(&scan.texts, VALUE_BYTES);
     put_query(range, &sql);
     ok = buf_ok(&sql) ? db_query(db, buf_slice(&sql), take_row, &scan, err)
                       : err_set(err, ERR_FATAL, "a query is too long");
     if (ok && !scan.is_stopped) {
         (void)tell(&scan);
     }
-    if (ok && (scan.is_broken || !buf_ok(&scan.value))) {
+    if (ok && scan.is_broken) {
         ok = err_set(err, ERR_FATAL, "mysql: a row of %s cannot be read",
                      tables[range->table].redis_name);
     }
     buf_fini(&sql);
     buf_fini(&scan.name);
     buf_fini(&scan.value);
+    buf_fini(&scan.texts);
+    free(scan.orders);
     return ok;
 }
 

@@ -13,7 +13,7 @@ from lib import kafka, record
 from lib.record import Record
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
-from lib.world import RedisServer
+from lib.world import RedisServer, order_id_of
 
 DONE, REFUSED, FAILED, TAKEN = range(4)
 
@@ -51,6 +51,7 @@ def sell(world):
     world.migrate().genesis()
     world.matcher().ready()
     world.busy(600)
+    pay_often(world)
     g = world.guardian().ready()
     world.applied()
     world.caught_up()
@@ -59,6 +60,13 @@ def sell(world):
     world.caught_up()
     assert g.stop() == 0
     return world
+
+
+def pay_often(w):
+    """More payments than an order lists."""
+    order, item, user = order_id_of(0, True), "often@0", "user'1"
+    pays = [{"type": "pay", "order_id": order, "payment_id": f"often-{9 - i}", "user_id": user} for i in range(10)]
+    w.put(0, w.open(item, 5), w.order(0, item, user, 1, order), *pays)
 
 
 def dump(w, p):
@@ -548,6 +556,7 @@ def test_the_door_answers_503_meanwhile(system):
     here, there = system.open(50, limit=50, partition=0), system.open(50, partition=1)
     ann = system.shopper()
     order = ann.reserve(here)
+    wait_until(lambda: system.rows("SELECT 1 FROM orders WHERE order_id = %s", order), 60, "it is recorded")
     process = subprocess.Popen(
         [BIN / "seckill-guardian", "rebuild", "--partition=0"],
         env=system.stack.environ(**system.settings, SECKILL_FAILPOINT="rebuild.piece:2:stop"),
