@@ -133,6 +133,15 @@ bool call_await(struct calls *c, struct call *call, enum waiters_topic topic)
     return true;
 }
 
+bool call_await_news(struct calls *c, struct call *call)
+{
+    if (!call_await(c, call, WAITERS_ORDER)) {
+        return false;
+    }
+    waiters_seen(c->waiters, call->waiter, door_highest(c->door, call->partition));
+    return true;
+}
+
 void call_wait(struct calls *c, struct call *call, int64_t look_in_ms)
 {
     call->stage = STAGE_WAITING;

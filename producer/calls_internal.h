@@ -101,6 +101,12 @@ void call_end(struct calls *c, struct call *call);
 /* Registers the call's waiter, if it waits.  False when there is no room: refused already. */
 bool call_await(struct calls *c, struct call *call, enum waiters_topic topic) ATTR_MUSTCHECK;
 
+/*
+ * The same for an order that was placed before this call: outcomes that the door has read are told
+ * again when Redis went back or the topic lost its end, and are not the state by now.
+ */
+bool call_await_news(struct calls *c, struct call *call) ATTR_MUSTCHECK;
+
 /* Asks Redis; what is not taken is told as the result of the look-up at once. */
 void call_look(struct calls *c, struct call *call, bool with_user, bool with_item);
 

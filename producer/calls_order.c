@@ -51,7 +51,7 @@ static void send_order(struct calls *c, struct call *call)
 static void join_order(struct calls *c, struct call *call, inflight_ticket ticket)
 {
     call->is_replay = true;
-    if (!call_await(c, call, WAITERS_ORDER)) {
+    if (!call_await_news(c, call)) {
         return;
     }
     if (!inflight_join(c->inflight, ticket, call_number(c, call))) {
@@ -88,7 +88,7 @@ static void act(struct calls *c, struct call *call, const struct door_verdict *v
         call->is_replay = true;
         call->is_sent = true;
         call->offset = verdict->found.offset;
-        if (call_await(c, call, WAITERS_ORDER)) {
+        if (call_await_news(c, call)) {
             wait_or_tell(c, call);
         }
         break;

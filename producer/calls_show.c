@@ -7,9 +7,7 @@
 
 void show_begin(struct calls *c, struct call *call)
 {
-    if (call_await(c, call, WAITERS_ORDER)) {
-        /* What was told before is told again when Redis went back, and is not the state by now. */
-        waiters_seen(c->waiters, call->waiter, door_highest(c->door, call->partition));
+    if (call_await_news(c, call)) {
         call_look(c, call, true, false);
     }
 }
