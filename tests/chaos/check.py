@@ -350,6 +350,9 @@ def check_told(line, stories, commands, findings):
 
 def check_ledger(path, stories, commands, findings):
     whole = False
+    if not Path(path).exists():
+        findings.fail(f"{path} is not there: the storm was broken off")
+        return
     with Path(path).open() as lines:
         for text in lines:
             line = json.loads(text)
