@@ -3,7 +3,7 @@
 import os
 
 from bench.marks import bench
-from bench.script import BATCH, HOLD_MS, PIPELINE, ORDERS, Pair, buyer, encode
+from bench.script import BATCH, HOLD_MS, PIPELINE, ORDERS, START_MS, Pair, buyer, encode
 from lib.wait import wait_until
 
 STOCK = 10**9
@@ -12,16 +12,43 @@ ITEMS = (1, 100, 10000)
 REPEATS = {4: 10, 5: 2}
 
 
-def cost(given, pair, exponent):
+def scripted(pair):
+    log = pair.open()
+    return lambda numbers: pair.orders(log, numbers)
+
+
+def bare(pair):
+    """Of all that a script does, what grows: the user looked up and written, by two commands of Redis."""
+
+    def words(i):
+        user, order = buyer(i)
+        entry = f"{order} phone@0 1 H 0 {START_MS + HOLD_MS} {i} -"
+        return encode("HGET", "bench:{0}:orders", user) + encode("HSET", "bench:{0}:orders", user, entry)
+
+    def fill(numbers):
+        took = 0
+        for first in range(numbers.start, numbers.stop, ORDERS):
+            some = [words(i) for i in range(first, min(first + ORDERS, numbers.stop))]
+            took += pair.ask((b"".join(some[i : i + PIPELINE]) for i in range(0, len(some), PIPELINE)), 2 * PIPELINE)[1]
+        return took
+
+    return fill
+
+
+def cost(given, pair, exponent, begin=scripted):
     """us for each of the orders that make 10^exponent of half as many; one doubling of Redis's tables is in it."""
     n, took, repeats = given.many(10**exponent, 2 * BATCH), 0, REPEATS.get(exponent, 1)
     for _ in range(repeats):
         pair.server.client.flushall()
-        log = pair.open()
-        pair.orders(log, range(n // 2))
-        took += pair.orders(log, range(n // 2, n))
+        take = begin(pair)
+        take(range(n // 2))
+        took += take(range(n // 2, n))
         assert pair.server.client.hlen("bench:{0}:orders") == n
     return took * 1e6 / (repeats * (n - n // 2))
+
+
+def by_size(us):
+    return ", ".join(f"10^{e} {n:.2f}" for e, n in us.items())
 
 
 @bench("growth-orders", "us of CPU", "the same with 10^4 orders remembered", runs=3, is_cost=True)
@@ -30,7 +57,8 @@ def growth_orders(given):
     last = int(os.environ.get("GROWTH", "6"))
     with Pair(given, stock=STOCK) as pair:
         us = {e: cost(given, pair, e) for e in range(4, last + 1)}
-    given.tell("us per order: " + ", ".join(f"10^{e} {n:.2f}" for e, n in us.items()))
+        ends = {e: cost(given, pair, e, bare) for e in (4, last)}
+    given.tell(f"us per order: {by_size(us)}; one HGET and one HSET of the same user alone: {by_size(ends)}")
     return us[last], us[4]
 
 
