@@ -73,6 +73,28 @@ def test_who_waits_while_redis_recovers_does_not_hear_the_past(system):
     system.await_ready()
 
 
+def test_a_repeated_order_does_not_hear_the_past(system):
+    """Where Kafka lost outcomes they are told again, behind later ones that the door has read since."""
+    item = system.open(stock=5)
+    partition = system.partition_of(item)
+    other, shopper = system.shopper(), system.shopper()
+    order = other.reserve(item)
+    past = next(v for _, v in system.read("seckill.outcomes", partition) if order.encode() in v).decode()
+    with ThreadPoolExecutor() as pool, stopped(system, "matcher"):
+        placed = shopper.order(item, key="k", wait=0).json()
+        answer = pool.submit(shopper.order, item, key="k", wait=60)
+        wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 60, "a waiter")
+        told = system.metric("seckill_producer_outcomes_total")
+        producer = confluent_kafka.Producer({"bootstrap.servers": system.env["KAFKA_BROKERS"]})
+        past = past.replace(order, placed["order_id"]).replace(other.user, shopper.user)
+        producer.produce("seckill.outcomes", past, None, partition)
+        assert producer.flush(60) == 0
+        wait_until(lambda: system.metric("seckill_producer_outcomes_total") > told, 60, "it is told")
+        system.stack.kill_daemon("matcher", signal.SIGCONT)
+        shown = answer.result(timeout=60).json()
+    assert (shown["state"], shown["position"]) == ("reserved", placed["position"]), shown
+
+
 def refused(ask, least, most, admitted=202):
     """The first answer that is another: after so many that were not, and one more per second that it took."""
     begin, count = time.monotonic(), 0
