@@ -404,7 +404,8 @@ def verify(env, findings):
         )
         if done.returncode == 0:
             return
-    findings.fail(f"verify: exit {done.returncode}: {done.stdout[:2000]} {done.stderr[-2000:]}")
+    # What it says of each item comes before what is wrong.
+    findings.fail(f"verify: exit {done.returncode}: {done.stdout[:200]} ... {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
 
 def read_outcomes(log, upto, seconds=30):
