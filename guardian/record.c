@@ -200,16 +200,17 @@ static void put_where(const struct record_range *range, struct buf *sql)
                    " AND (o.remembered = 1 OR o.remembered = 2 AND o.changed_offset > %" PRId64 ")",
                    range->watermark);
     }
-    for (size_t i = 0; i < range->n_fields; i++) {
-        if (i == 0) {
-            buf_printf(sql, " AND %s IN (", t->field);
-        } else {
-            buf_putc(sql, ',');
+    if (range->fields != NULL) {
+        for (size_t i = 0; i < range->n_fields; i++) {
+            if (i == 0) {
+                buf_printf(sql, " AND %s IN (", t->field);
+            } else {
+                buf_putc(sql, ',');
+            }
+            ledger_put_id(sql, range->fields[i]);
         }
-        ledger_put_id(sql, range->fields[i]);
-    }
-    buf_puts(sql, range->n_fields > 0 ? ")" : "");
-    if (range->fields == NULL && range->after.ptr != NULL) {
+        buf_putc(sql, ')');
+    } else if (range->after.ptr != NULL) {
         buf_printf(sql, " AND %s > ", t->field);
         ledger_put_id(sql, range->after);
     }
