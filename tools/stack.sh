@@ -301,10 +301,11 @@ ready_redis() {
 # MySQL: MariaDB, which Debian has.
 
 # Administration is for the user who started it, through the socket.  A relative directory,
-# because the program does not quote it.
+# because the program does not quote it.  Temporary files have a directory of their own: at its start a
+# server deletes whatever tables it finds there, which in /tmp are another server's.
 make_mysql_data() {
     rm -rf "$stack/mysql/data"
-    (cd "$stack/mysql" && mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data \
+    (cd "$stack/mysql" && TMPDIR=$stack/mysql/tmp mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data \
         --auth-root-socket-user="$(id -un)" --skip-name-resolve --skip-test-db \
         --innodb-use-native-aio=0 --innodb-log-file-size=64M) >>"$stack/log/mysql.log" 2>&1
 }
@@ -312,7 +313,7 @@ make_mysql_data() {
 prepare_mysql() {
     need mysql mariadbd mariadb-server-core && need mysql mariadb-install-db mariadb-server-core &&
         need mysql mariadb mariadb-client-core || return 1
-    mkdir -p "$stack/mysql"
+    mkdir -p "$stack/mysql/tmp"
     # Run at each start before the first connection is taken, so it needs no other account.
     cat >"$stack/mysql/init.sql" <<SQL
 CREATE DATABASE IF NOT EXISTS seckill CHARACTER SET utf8mb4;
@@ -333,7 +334,7 @@ SQL
 
 # The socket's name is relative to the data directory: an absolute one has room for 107 bytes.
 launch_mysql() {
-    start_process mysql mariadbd --no-defaults --user="$(id -un)" --datadir="$stack/mysql/data" \
+    start_process mysql mariadbd --no-defaults --user="$(id -un)" --datadir="$stack/mysql/data" --tmpdir="$stack/mysql/tmp" \
         --bind-address=127.0.0.1 --port="$mysql_port" --socket=mysql.sock \
         --pid-file="$stack/mysql/mariadbd.pid" --init-file="$stack/mysql/init.sql" \
         --skip-name-resolve --skip-log-bin --performance-schema=OFF --default-time-zone=+00:00 \

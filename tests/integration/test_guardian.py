@@ -625,7 +625,7 @@ def test_a_server_that_demands_encryption(world, tmp_path):
     port = world.stack.port("encrypted")
     path = os.environ["PATH"] + ":/usr/sbin"
     server = subprocess.Popen(
-        [shutil.which("mariadbd", path=path), *common, "--datadir=./data", "--socket=mysql.sock"]
+        [shutil.which("mariadbd", path=path), *common, "--datadir=./data", f"--tmpdir={tmp_path}", "--socket=mysql.sock"]
         + [f"--port={port}", "--bind-address=127.0.0.1", "--skip-grant-tables", "--skip-networking=0"]
         + [f"--ssl-key={key}", f"--ssl-cert={certificate}", "--require-secure-transport=ON"],
         cwd=tmp_path,

@@ -126,6 +126,14 @@ def test_start_leaves_nobody_waiting_for_its_descriptors(two):
         assert str(one.dir / ".lock") not in open_files(pid)
 
 
+def test_mysql_has_its_temporary_files_to_itself(two):
+    """A server that starts deletes the temporary tables that it finds, whose ever they are."""
+    for stack in two:
+        with mysql_of(stack.env) as db, db.cursor() as cursor:
+            cursor.execute("SELECT @@tmpdir")
+            assert Path(cursor.fetchone()[0]) == stack.dir / "mysql" / "tmp"
+
+
 def test_two_stacks_share_nothing(two):
     one, other = (s.env for s in two)
     for name in ("KAFKA_BROKERS", "REDIS_PORT", "MYSQL_PORT", "MYSQL_PASSWORD", "SECKILL_TOKEN_SECRET"):
