@@ -27,6 +27,7 @@ from bench import marks
 from lib.stack import BUILD, ROOT, Stack
 
 REPORT = BUILD / "bench" / "report.json"
+STOLEN_MUCH = 0.02
 
 
 class Given:
@@ -77,25 +78,34 @@ def machine():
     }
 
 
+def stolen_s():
+    """Seconds of processors that the host gave to others, since it runs."""
+    return int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def progress(text, end="\r"):
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
 
 
 def run(bench, given, runs):
-    pairs, began = [], time.monotonic()
+    pairs, began, stolen = [], time.monotonic(), stolen_s()
     print(f"{bench.name}: {bench.what}", file=sys.stderr)
     for i in range(runs):
         progress(f"{bench.name}: {i + 1} of {runs}")
         given.told = []
         pairs.append(bench.measure(given))
     ratios = [ours / reference for ours, reference in pairs]
+    took = time.monotonic() - began
+    share = (stolen_s() - stolen) / (took * os.cpu_count())
+    if share > STOLEN_MUCH:
+        given.tell(f"the host gave {share:.0%} of the processors' time to others meanwhile")
     return {
         "name": bench.name, "value": statistics.median(p[0] for p in pairs), "unit": bench.unit,
         "reference": bench.reference, "reference_value": statistics.median(p[1] for p in pairs),
         "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)], "runs": runs,
         "better": "less" if bench.is_cost else "more", "size": given.size, "at": int(time.time()),
-        "seconds": round(time.monotonic() - began), "told": given.told,
+        "seconds": round(took), "stolen": round(share, 3), "told": given.told,
     }
 
 
