@@ -69,7 +69,7 @@ def check(link, rate, line, without, within):
     label = f'line="{line}"'
     assert metric(within.door, "limiter_armed{", label) == 0
     link.throttle(rate)
-    wait_until(lambda: is_fast_within(within, label), 60, "who is let in does not wait, nor who is not")
+    wait_until(lambda: is_fast_within(within, label), 180, "who is let in does not wait, nor who is not")
     link.heal()
     wait_until(lambda: is_wide_open(within), 60, "everybody is let in again")
 
