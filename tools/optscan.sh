@@ -2,7 +2,7 @@
 # optscan.sh [BIN_DIR]: fails when an option of a program stands in no etc/*.conf or not in
 # docs/operations.md, or when a sample is refused by the program it is for, or shows a default that
 # is none.  The same for every metric and log event that stands in the sources: docs/operations.md
-# has to name it.
+# has to name it, and names no other; and it says what to do about each alert.
 #
 # The options are those that the programs themselves print.  etc/seckill-matcher.conf is for that
 # program; a sample with any other name is for all of them.
@@ -65,6 +65,13 @@ for name in $(git grep -hoE '"seckill_[a-z_]+"' -- '*/*.[ch]' ':!tests' ':!tools
     $(git grep -hE -A1 '\blog_(error|warn|info|debug|limited)\(' -- '*/*.c' ':!tests' ':!tools' |
         grep -oE '"[a-z]+\.[a-z_]+"' | tr -d '"' | sort -u); do
     grep -qE "\`${name}[\`{]" "$doc" || complain "$name is not in $doc"
+done
+for name in $(grep -oE "\`seckill_[a-z_]+[\`{]" "$doc" | tr -d '`{' | sort -u) \
+    $(sed -n '/^## 5/,/^### Reading/p' "$doc" | cut -d'|' -f2 | grep -oE "\`[a-z]+\.[a-z_]+\`" | tr -d '`' | sort -u); do
+    git grep -qE "\"${name}[\"{ ]" -- '*/*.[ch]' ':!tests' ':!tools' || complain "$name of $doc is in no source"
+done
+for name in $(git grep -hoE 'alert: [A-Za-z]+' -- deploy | cut -d' ' -f2); do
+    grep -q "\*\*$name\*\*" "$doc" || complain "the alert $name is not in $doc"
 done
 [ "$found" -gt 0 ] || complain "no program in $bin; run make first"
 exit "$bad"
