@@ -50,8 +50,9 @@ bool daemon_configure(struct conf *conf, int argc, char *const *argv, int *statu
     }
     if (next == CONF_WRONG) {
         (void)fprintf(stderr, "%s: %s\n", program_invocation_short_name, err.text);
+    } else {
+        *status = DAEMON_EXIT_OK;
     }
-    *status = next == CONF_DONE ? DAEMON_EXIT_OK : DAEMON_EXIT_START;
     conf_destroy(conf);
     return false;
 }

@@ -32,11 +32,15 @@ enum daemon_exit {
     DAEMON_EXIT_START = 1,  /* could not start: configuration, schema, address in use */
     DAEMON_EXIT_FATAL = 2,  /* failed while running, or left before it was drained */
     DAEMON_EXIT_HALTED = 3, /* a partition is halted: an operator must look */
+
+    /* Of a command, never of a daemon: its words or the settings are wrong, and nothing was done. */
+    DAEMON_EXIT_USAGE = 64,
 };
 
 /*
- * Loads conf for main().  False: the program ends now, with *status; what was wrong is on stderr,
- * and conf is destroyed.
+ * Loads conf for main().  False: the program ends now, and conf is destroyed.  If it did as asked
+ * (--help and the like), *status is DAEMON_EXIT_OK; else what was wrong is on stderr, and *status
+ * stays what it was.
  */
 bool daemon_configure(struct conf *conf, int argc, char *const *argv, int *status) ATTR_MUSTCHECK;
 

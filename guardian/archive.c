@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/daemon.h"
 #include "common/xmalloc.h"
 #include "guardian/anchor.h"
 #include "guardian/commit.h"
@@ -105,7 +106,7 @@ int archive_run(const struct settings *settings)
 
     if (!settings->trim) {
         (void)fprintf(stderr, "seckill-guardian: archive --trim; see --help\n");
-        return 1;
+        return DAEMON_EXIT_USAGE;
     }
     t.db = db_create(&mysql, DB_SESSION_READ);
     t.redis = peek_create(&settings->redis, settings->redis_timeout_ms);

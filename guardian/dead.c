@@ -577,10 +577,6 @@ static bool check_words(struct dead *d, const struct verb *verb)
                    "dead list, dead show PARTITION:OFFSET or dead replay PARTITION:OFFSET; see "
                    "--help");
     }
-    if (s->partition >= s->kafka.partitions) {
-        return say(d, DEAD_USAGE, "--partition=%" PRId64 ": there are %" PRId64, s->partition,
-                   s->kafka.partitions);
-    }
     return s->reason[0] == '\0' || letter_reason(slice_str(s->reason)) != NULL ||
            say(d, DEAD_USAGE,
                "--reason=%s: there is no such reason; docs/protocol.md section 3 names them",

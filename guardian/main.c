@@ -61,20 +61,43 @@ static const struct command_row {
     {"archive", archive_run, false},
 };
 
-static int run_command(const struct settings *settings, const char *name)
+static const struct command_row *find_command(const char *name)
 {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(name, commands[i].name) != 0) {
-            continue;
+        if (strcmp(name, commands[i].name) == 0) {
+            return &commands[i];
         }
-        if (settings->n_words > 0 && !commands[i].has_words) {
-            (void)fprintf(stderr, "seckill-guardian: %s takes no more words; see --help\n", name);
-            return DAEMON_EXIT_START;
-        }
-        return commands[i].run(settings);
     }
-    (void)fprintf(stderr, "seckill-guardian: there is no command %s; see --help\n", name);
-    return DAEMON_EXIT_FATAL;
+    return NULL;
+}
+
+/*
+ * Whether argv, which may be wrong and so was not read yet, means a command: what the exit status of
+ * a wrong one depends on.  The daemon's first word is a flag, if it has any.
+ */
+static bool is_command(int argc, char *const *argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if ((i == 1 && argv[i][0] != '-') || find_command(argv[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int run_command(const struct settings *settings, const char *name)
+{
+    const struct command_row *command = find_command(name);
+
+    if (command == NULL) {
+        (void)fprintf(stderr, "seckill-guardian: there is no command %s; see --help\n", name);
+        return DAEMON_EXIT_USAGE;
+    }
+    if (settings->n_words > 0 && !command->has_words) {
+        (void)fprintf(stderr, "seckill-guardian: %s takes no more words; see --help\n", name);
+        return DAEMON_EXIT_USAGE;
+    }
+    return command->run(settings);
 }
 
 int main(int argc, char **argv)
@@ -84,7 +107,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     const char *const *words;
     size_t n_words;
-    int status = DAEMON_EXIT_START;
+    int status = is_command(argc, argv) ? DAEMON_EXIT_USAGE : DAEMON_EXIT_START;
 
     if (!daemon_configure(conf, argc, argv, &status)) {
         return status;
@@ -93,6 +116,7 @@ int main(int argc, char **argv)
     words = conf_arguments(conf, &n_words);
     if (!db_library_start(&err)) {
         log_error("program.failed", LOG_ERR(&err));
+        status = n_words > 0 ? DAEMON_EXIT_FATAL : DAEMON_EXIT_START;
     } else {
         settings.conf = conf;
         if (n_words > 0) {

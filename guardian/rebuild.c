@@ -327,11 +327,6 @@ int rebuild_run(const struct settings *settings)
     int status = REBUILD_DONE;
 
     failpoint_init();
-    if (settings->partition >= n) {
-        (void)fprintf(stderr, "seckill-guardian: there is no partition %" PRId64 "\n",
-                      settings->partition);
-        return REBUILD_REFUSED;
-    }
     redis = peek_create(&settings->redis, settings->redis_timeout_ms);
     for (int64_t i = 0; i < n; i++) {
         enum rebuild_end result = REBUILD_DONE;

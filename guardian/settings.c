@@ -1,5 +1,7 @@
 #include "guardian/settings.h"
 
+#include <inttypes.h>
+
 static const struct conf_option own[] = {
     CONF_STRING(
         "group-id", struct settings, group_id, "seckill-guardian", NULL,
@@ -80,6 +82,15 @@ static const struct conf_group groups[] = {
     {NULL, 0},
 };
 
+static bool check_settings(const void *settings, struct err *err)
+{
+    const struct settings *s = settings;
+
+    return s->partition < s->kafka.partitions ||
+           err_set(err, ERR_FATAL, "--partition=%" PRId64 ": there are %" PRId64, s->partition,
+                   s->kafka.partitions);
+}
+
 const struct conf_spec settings_spec = {
     .program = "guardian",
     .binary = "seckill-guardian",
@@ -98,12 +109,13 @@ const struct conf_spec settings_spec = {
         "\n"
         "Exit status of the daemon: 0 drained, 1 could not start, 2 failed, 3 a partition is\n"
         "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of explain:\n"
-        "0 Redis and MySQL agree, 1 not, or nobody knows it, 2 could not ask all, 64 wrong usage.\n"
-        "Of dead: 0 done, 1 not found, still malformed or refused, 2 could not or unknown, 64 wrong\n"
-        "usage.\n"
-        "Of rebuild and archive: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n",
+        "0 Redis and MySQL agree, 1 not, or nobody knows it, 2 could not ask all.\n"
+        "Of dead: 0 done, 1 not found, still malformed or refused, 2 could not or unknown.\n"
+        "Of rebuild and archive: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n"
+        "Of migrate: 0 done, 1 could not.  Of each command: 64 wrong usage or settings.\n",
     .groups = groups,
     .family = &options_family,
+    .check = check_settings,
 };
 
 struct db_settings settings_db(const struct settings *settings)

@@ -592,10 +592,25 @@ def test_unknown_rules_halt(told):
 
 
 def test_unknown_words_are_refused(world):
-    assert world.command("recover").returncode == 2
-    assert world.command("migrate", "verify").returncode == 1
-    assert world.command("--no-such-option").returncode == 1
-    assert world.command("--help").returncode == 0
+    """A command's 1 is an answer (differences, refused), so whatever is wrong with the question is 64."""
+    for command in ("archive", "dead", "explain", "migrate", "rebuild", "reconcile", "verify"):
+        assert world.command(command, "--no-such-option").returncode == 64, command
+        assert world.command("--no-such-option", command).returncode == 64, command
+        assert world.command(command, partitions=0).returncode == 64, command
+    for words in (
+        ["recover"],
+        ["recover", "--no-such-option"],
+        ["migrate", "verify"],
+        ["archive"],
+        ["archive", "--trim", f"--partition={world.partitions}"],
+        ["rebuild", f"--partition={world.partitions}"],
+    ):
+        done = world.command(*words)
+        assert done.returncode == 64 and done.stderr.startswith("seckill-guardian: "), (words, done)
+    assert world.command("reconcile", mysql_password_file="/no/such/file").returncode == 64
+    assert world.command("--no-such-option").returncode == 1  # the daemon
+    assert world.command(partitions=0).returncode == 1
+    assert world.command("--help", "reconcile").returncode == 0
 
 
 def test_it_tells_how_it_is(live):
