@@ -3,6 +3,7 @@
 # docs/operations.md, or when a sample is refused by the program it is for, or shows a default that
 # is none.  The same for every metric and log event that stands in the sources: docs/operations.md
 # has to name it, and names no other; and it says what to do about each alert.
+# A test that any document names has to be there.
 #
 # The options are those that the programs themselves print.  etc/seckill-matcher.conf is for that
 # program; a sample with any other name is for all of them.
@@ -72,6 +73,10 @@ for name in $(grep -oE "\`seckill_[a-z_]+[\`{]" "$doc" | tr -d '`{' | sort -u) \
 done
 for name in $(git grep -hoE 'alert: [A-Za-z]+' -- deploy | cut -d' ' -f2); do
     grep -q "\*\*$name\*\*" "$doc" || complain "the alert $name is not in $doc"
+done
+for name in $(git grep -hoE "\`test_[a-z0-9_]+(\.py)?\`" -- '*.md' | tr -d '`' | sort -u); do
+    [ -n "$(git ls-files "tests/*/$name")" ] || git grep -qE "(def|void) $name\(" -- tests ||
+        complain "a document names $name, and there is no such test"
 done
 [ "$found" -gt 0 ] || complain "no program in $bin; run make first"
 exit "$bad"
