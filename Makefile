@@ -189,7 +189,7 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 .PHONY: chaos soak
 CHAOS = PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m chaos --seed=$(or $(SEED),1) \
         --orders=$(or $(ORDERS),100000) --minutes=$(or $(MINUTES),0) --lanes=$(or $(LANES),1) --row="$(ROW)"
-chaos: ## real servers, a storm, every fault of docs/faults.md (ROW=R4 SEED=7 MINUTES=5 ORDERS=100000 LANES=2)
+chaos: ## real servers, a storm, every row of docs/faults.md that has a run (ROW=R4 SEED=7 MINUTES=5 ORDERS=100000 LANES=2)
 	@tools/deps.sh build servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all $(SKEW)
 	@$(CHAOS)

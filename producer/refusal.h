@@ -7,7 +7,7 @@
 #ifndef PRODUCER_REFUSAL_H
 #define PRODUCER_REFUSAL_H
 
-/* X(id, status, reason, title, detail); the ids in between FIRST and LAST of a group are ours. */
+/* X(id, status, reason, title, detail). */
 #define REFUSALS(X)                                                                                \
     X(BAD_REQUEST, 400, "bad_request", "Bad request",                                              \
       "Correct the request before sending it again.")                                              \
