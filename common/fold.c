@@ -1,6 +1,6 @@
 /*
  * Four hash tables (uthash) hold what Redis holds in four hashes.  Orders hang from their user in
- * order of decision, at most ORDERS_MAX of them, so one look-up serves memory, limit, pay and
+ * order of decision, at most ORDERS_REMEMBERED_MAX of them, so one look-up serves memory, limit, pay and
  * cancel as it does in Redis; they live in slabs, and what an archive forgets is used again.
  *
  * A hold waits in the queue of its hold_ms.  Log time never goes back, so each queue is in order

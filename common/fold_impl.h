@@ -11,8 +11,6 @@
 
 enum {
     EXPIRE_MAX = TEST_BOUND(64, 2), /* holds that expire per command */
-    ORDERS_MAX = TEST_BOUND(64, 6), /* orders remembered per user */
-    LISTED_MAX = 8,                 /* payments listed with an order */
     HOLDS_MAX = 64,                 /* distinct hold_ms */
     ITEMS_MAX = 4096,               /* items of a partition */
     SLAB_ORDERS = 1024,             /* orders per allocation */
@@ -54,7 +52,7 @@ struct order {
     struct item *item;
     struct order *next;                   /* of the same user */
     struct order *due_prev, *due_next;    /* in its queue, while held */
-    struct payment *listed, *listed_last; /* at most LISTED_MAX */
+    struct payment *listed, *listed_last; /* at most ORDER_PAYMENTS_MAX */
     int64_t due, offset;
     int16_t qty;
     char state; /* enum order_state */

@@ -110,7 +110,7 @@ static bool list_payments(struct fold *f, struct order *order, struct slice list
     while ((n = order_payment_next(&list, &answer, &id)) == 1) {
         struct payment *payment = (struct payment *)fold_find(f->payments, id);
 
-        if (payment == NULL || order->n_listed == LISTED_MAX) {
+        if (payment == NULL || order->n_listed == ORDER_PAYMENTS_MAX) {
             return false;
         }
         if (order->listed_last == NULL) {

@@ -142,7 +142,7 @@ void fold_apply_order(struct fold *f)
         fold_note_command(f, FOLD_REFUSED, REASON_CLOSED);
         return;
     }
-    if (user != NULL && user->n_orders >= ORDERS_MAX) {
+    if (user != NULL && user->n_orders >= ORDERS_REMEMBERED_MAX) {
         fold_note_command(f, FOLD_FORGOTTEN, REASON_LIMIT_REACHED);
         fold_tell_rejected(f, REASON_LIMIT_REACHED, item);
         return;
@@ -216,7 +216,7 @@ static enum reason pay_order(struct fold *f, struct order *order)
 
 static void list_payment(struct order *order, struct payment *payment)
 {
-    if (order == NULL || order->n_listed >= LISTED_MAX) {
+    if (order == NULL || order->n_listed >= ORDER_PAYMENTS_MAX) {
         return;
     }
     if (order->listed_last == NULL) {

@@ -19,6 +19,7 @@
 #include "common/command.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/mutant.h"
 #include "common/slice.h"
 
 enum reason {
@@ -145,6 +146,12 @@ void outcome_fini(struct outcome *o);
  * comes expires and is paid by one command.
  */
 bool outcome_is_passing(const struct outcome *o, size_t i);
+
+/* Bounds of the rules, under both numbers (docs/protocol.md section 1). */
+enum {
+    ORDERS_REMEMBERED_MAX = TEST_BOUND(64, 6), /* of a user in a partition */
+    ORDER_PAYMENTS_MAX = 8,                    /* listed with an order */
+};
 
 /*
  * One remembered order, as it stands in Redis (docs/protocol.md section 6, `orders`).

@@ -1,17 +1,21 @@
 /*
  * ledger_impl.h - the inside of a ledger, shared by ledger.c (what a batch takes),
- * ledger_settle.c (what it makes of that) and ledger_sql.c (how that is written) only.
+ * ledger_settle.c (what it makes of that) and ledger_sql.c (how that is written).  Whoever else asks
+ * MySQL for its rows takes from here only how an id is written, and what `remembered` says.
  */
 #ifndef GUARDIAN_LEDGER_IMPL_H
 #define GUARDIAN_LEDGER_IMPL_H
 
 #include "guardian/ledger.h"
 
-/* Whether Redis remembers a decided order. */
+/* Whether Redis remembers a decided order; in MySQL it is orders.remembered. */
 enum ledger_memory {
-    LEDGER_FORGOTTEN,
-    LEDGER_REMEMBERED,
-    LEDGER_DEPENDS, /* keyed, limit_reached: forgotten only if the user had 64 orders */
+    LEDGER_FORGOTTEN = 0, /* a rejection that the rules forget */
+    LEDGER_REMEMBERED = 1,
+    LEDGER_ARCHIVED = 2, /* remembered until an archive */
+
+    /* Not settled, so never in MySQL: keyed, limit_reached; forgotten only if the user had 64. */
+    LEDGER_DEPENDS,
 };
 
 /* One event that sets an order's state. */

@@ -7,12 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/mutant.h"
 #include "guardian/ledger_impl.h"
-
-enum {
-    ORDERS_PER_USER = TEST_BOUND(64, 6), /* remembered, at most; rules 1 */
-};
 
 static int compare_texts(const struct command_text *a, const struct command_text *b)
 {
@@ -142,7 +137,8 @@ static bool ask_users(struct ledger *l, struct buf *sql)
         buf_puts(sql, i == 0 ? "SELECT user_id, COUNT(*) FROM orders WHERE user_id IN (" : ",");
         ledger_put_id(sql, command_text(&l->users.at[i].user_id));
     }
-    buf_printf(sql, ") AND partition_id = %d AND remembered = 1 GROUP BY user_id", l->partition);
+    buf_printf(sql, ") AND partition_id = %d AND remembered = %d GROUP BY user_id", l->partition,
+               LEDGER_REMEMBERED);
     return true;
 }
 
@@ -205,7 +201,7 @@ static void settle_memory(struct ledger *l)
         if (user == NULL) {
             continue;
         }
-        is_remembered = t->memory == LEDGER_REMEMBERED || user->remembered < ORDERS_PER_USER;
+        is_remembered = t->memory == LEDGER_REMEMBERED || user->remembered < ORDERS_REMEMBERED_MAX;
         user->remembered += is_remembered ? 1 : 0;
         if (!is_remembered) {
             t->memory = LEDGER_FORGOTTEN;

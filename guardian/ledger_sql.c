@@ -98,7 +98,7 @@ static void put_order(const struct ledger *l, const struct ledger_order *o, stru
     put_number(sql, last->qty);
     buf_printf(sql, "'%c',", (char)last->state);
     put_number(sql, last->reason);
-    put_number(sql, decision->memory == LEDGER_FORGOTTEN ? 0 : 1);
+    put_number(sql, decision->memory == LEDGER_FORGOTTEN ? LEDGER_FORGOTTEN : LEDGER_REMEMBERED);
     put_number(sql, decision->due);
     put_number(sql, decision->offset);
     put_number(sql, last->offset);
@@ -369,13 +369,15 @@ static size_t put_archive(struct ledger *l, struct buf *sql, int64_t *affected)
         *affected = 1;
         return 1;
     }
-    buf_printf(sql, "UPDATE orders SET remembered = 2, changed_offset = %" PRId64 " WHERE user_id ",
-               a->offset);
+    buf_printf(sql,
+               "UPDATE orders SET remembered = %d, changed_offset = %" PRId64 " WHERE user_id ",
+               LEDGER_ARCHIVED, a->offset);
     for (size_t i = 0; rest.ptr != NULL; i++) {
         buf_puts(sql, i == 0 ? "IN (" : ",");
         ledger_put_id(sql, slice_cut(rest, ',', &rest));
     }
-    buf_printf(sql, ") AND partition_id = %d AND remembered = 1 AND item_id = ", l->partition);
+    buf_printf(sql, ") AND partition_id = %d AND remembered = %d AND item_id = ", l->partition,
+               LEDGER_REMEMBERED);
     ledger_put_id(sql, command_text(&a->item_id));
     *affected = a->orders;
     return 1;

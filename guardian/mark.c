@@ -1,3 +1,12 @@
+/*
+ * MySQL says everything three times: `items` has the counters, `orders` what is held and sold,
+ * `journal` each movement.  All are read as sums in the transaction that applies the mark, so they
+ * are of one position.  `items` has to agree with Redis, and the other two with `items`: so a
+ * difference names who is wrong.  Marks pass over archived items; only the second is asked of
+ * them.
+ *
+ * Both sides have their items by id in byte order, so one walk along them meets every pair.
+ */
 #include "guardian/mark.h"
 
 #include <inttypes.h>
@@ -143,8 +152,8 @@ bool mark_read(struct db *db, int partition, struct mark_record *r, struct err *
                partition);
     ok = ok && db_query(db, buf_slice(&sql), take_ledger, r, err);
     buf_clear(&sql);
-    buf_printf(&sql, "SELECT COUNT(*) FROM orders WHERE partition_id = %d AND remembered = 1",
-               partition);
+    buf_printf(&sql, "SELECT COUNT(*) FROM orders WHERE partition_id = %d AND remembered = %d",
+               partition, LEDGER_REMEMBERED);
     ok = ok && db_query_i64(db, sql.ptr, 0, &r->orders, err);
     buf_clear(&sql);
     buf_printf(&sql, "SELECT COUNT(*) FROM payments WHERE partition_id = %d", partition);

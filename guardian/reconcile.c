@@ -1,3 +1,11 @@
+/*
+ * One step after the other, on one thread: append the marks, wait for the rows that the guardian
+ * leaves in reconcile_runs, read the marks' raw records and compare the chain over them, sweep the
+ * rest.  The loop of the Kafka clients turns only while a step waits for them (turn()).
+ *
+ * What could not be done makes the run unchecked, whatever else was found: clean is never a
+ * default.
+ */
 #include "guardian/reconcile.h"
 
 #include <errno.h>

@@ -1,3 +1,13 @@
+/*
+ * A scan is one query, sorted by the server, so one field is in memory at a time.  A user's orders
+ * come by order id, each with its payments behind it, and are put in order of decision when the
+ * user is complete.  A payment whose order does not stand before it belongs to one that Redis has
+ * forgotten, and is passed over.
+ *
+ * Each row says since when it is there and when it changed last.  There since after the watermark:
+ * Redis cannot have it.  Changed after it: it was there, nobody knows how, and the field is
+ * unsure.
+ */
 #include "guardian/record.h"
 
 #include <inttypes.h>
@@ -13,8 +23,6 @@
 enum {
     SQL_BYTES = 4 << 20,
     VALUE_BYTES = 1 << 20,
-    LISTED_PAYMENTS = 8, /* per order; rules 1 */
-    ORDERS_OF_A_USER = 64,
     WAIT_MS = 50,
 };
 
@@ -125,7 +133,7 @@ static void add_order(struct scan *s, const struct slice *columns, int64_t since
     struct listed *order;
 
     if (s->n_orders == s->room) {
-        s->room = s->room == 0 ? ORDERS_OF_A_USER : s->room * 2;
+        s->room = s->room == 0 ? ORDERS_REMEMBERED_MAX : s->room * 2;
         s->orders = xreallocarray(s->orders, s->room, sizeof(*s->orders));
     }
     order = &s->orders[s->n_orders++];
@@ -145,7 +153,7 @@ static void add_payment(struct scan *s, const struct slice *columns, int64_t off
     }
     order = &s->orders[s->n_orders - 1];
     if (!slice_eq(columns[4], (struct slice){s->texts.ptr + order->at, order->id_len}) ||
-        offset < order->since || order->payments == LISTED_PAYMENTS) {
+        offset < order->since || order->payments == ORDER_PAYMENTS_MAX) {
         return;
     }
     buf_puts(&s->texts, order->payments == 0 ? "" : ",");
@@ -196,9 +204,9 @@ static void put_where(const struct record_range *range, struct buf *sql)
     buf_printf(sql, " WHERE %spartition_id = %d", is_orders ? "o." : "", range->partition);
     if (is_orders) {
         /* What was archived after the watermark was remembered there. */
-        buf_printf(sql,
-                   " AND (o.remembered = 1 OR o.remembered = 2 AND o.changed_offset > %" PRId64 ")",
-                   range->watermark);
+        buf_printf(
+            sql, " AND (o.remembered = %d OR o.remembered = %d AND o.changed_offset > %" PRId64 ")",
+            LEDGER_REMEMBERED, LEDGER_ARCHIVED, range->watermark);
     }
     if (range->fields != NULL) {
         for (size_t i = 0; i < range->n_fields; i++) {

@@ -5,7 +5,8 @@
  * after W are left out; where a row that was there at W has been changed since, MySQL no longer
  * knows what it was, and the value is `unsure`: ask again at a later W.
  *
- * All scans run in the caller's transaction and give their fields in byte order.
+ * All scans run in the caller's transaction and give their fields in byte order.  No state of its
+ * own: any thread, each with its own db.
  */
 #ifndef GUARDIAN_RECORD_H
 #define GUARDIAN_RECORD_H

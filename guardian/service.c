@@ -1,3 +1,11 @@
+/*
+ * All state of partitions is the loop's.  A job at the pool has what it needs with it and comes
+ * back to the loop; `life` tells whether its partition is still the one that it left.  Only
+ * is_leaving is read by the pool's threads, so that a drain ends a rebuild.
+ *
+ * The end: nothing new is read, what is queued is committed, the group is left, the loop ends.
+ * When that takes too long a thread may stand in MySQL still, and then nothing may be freed.
+ */
 #include "guardian/service_impl.h"
 
 #include <stdlib.h>

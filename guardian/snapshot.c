@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "guardian/ledger_impl.h"
+
 enum {
     SQL_BYTES = 400,
 };
@@ -77,9 +79,9 @@ bool snapshot_read(struct db *db, int partition, const struct snapshot_sink *sin
     /* Log time at the decision and hold_ms make the due time: those two say which list it is. */
     (void)snprintf(holds, sizeof(holds),
                    "SELECT due - decided_at, due, decided_offset, order_id, user_id FROM orders "
-                   "WHERE partition_id = %d AND state = 'H' AND remembered = 1 "
+                   "WHERE partition_id = %d AND state = 'H' AND remembered = %d "
                    "ORDER BY due - decided_at, due, decided_offset",
-                   partition);
+                   partition, LEDGER_REMEMBERED);
     ok = query(&r, db, take_hold_ms, hold_ms, err) && read_fields(&r, db, partition, err) &&
          query(&r, db, take_hold, holds, err);
     if (r.has_failed) {

@@ -27,8 +27,11 @@ enum {
     OUTCOME_MAX_BYTES = 4 << 20, /* a mark of 4,096 items has 700 kB */
 };
 
-static const char *const key_names[PART_KEYS] = {"log", "items",  "orders", "payments",
-                                                 "ops", "outbox", "due",    "rebuild"};
+static const char *const key_names[PART_KEYS] = {
+    [PART_KEY_LOG] = "log",           [PART_KEY_ITEMS] = "items",     [PART_KEY_ORDERS] = "orders",
+    [PART_KEY_PAYMENTS] = "payments", [PART_KEY_OPS] = "ops",         [PART_KEY_OUTBOX] = "outbox",
+    [PART_KEY_DUE] = "due",           [PART_KEY_REBUILD] = "rebuild",
+};
 
 /* ---- life ---- */
 
@@ -380,8 +383,10 @@ bool part_next(struct part *p, struct part_time now, unsigned can, struct part_a
 
 void part_look(const struct part *p, struct part_view *view)
 {
-    static const char *const phases[] = {"idle",   "reading", "catching",
-                                         "steady", "waiting", "halted"};
+    static const char *const phases[] = {
+        [PHASE_IDLE] = "idle",     [PHASE_READING] = "reading", [PHASE_CATCHING] = "catching",
+        [PHASE_STEADY] = "steady", [PHASE_WAITING] = "waiting", [PHASE_HALTED] = "halted",
+    };
 
     *view = (struct part_view){
         .is_assigned = p->is_assigned,

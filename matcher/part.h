@@ -3,7 +3,8 @@
  *
  * The owner tells a part what happened (part_assign(), part_record(), part_applied()...) and then
  * takes actions with part_next() until there is none.  A part does no I/O, reads no clock and draws
- * no random number, so a simulator drives the very same code.
+ * no random number, so a simulator drives the very same code.  Not thread-safe: all calls of a part
+ * are made on one thread, in the matcher that of the loop.
  *
  *   IDLE -> READING -> CATCHING -> STEADY          any -> HALTED, which is for ever
  *           |  ^___________|__________|

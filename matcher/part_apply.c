@@ -12,7 +12,7 @@
 
 enum {
     FULL_AGAIN_MS = 1000,
-    POSITION_KEYS = 7,
+    POSITION_KEYS = 7, /* of position.lua */
 };
 
 /* ---- applying ---- */
@@ -97,8 +97,11 @@ bool part_next_call(struct part *p, struct part_time now, struct part_action *ac
         return false;
     }
     if (p->phase == PHASE_READING || p->phase == PHASE_WAITING) {
-        const struct slice keys[POSITION_KEYS] = {p->keys[0], p->keys[5], p->keys[1], p->keys[2],
-                                                  p->keys[3], p->keys[4], p->keys[7]};
+        const struct slice keys[POSITION_KEYS] = {
+            p->keys[PART_KEY_LOG],     p->keys[PART_KEY_OUTBOX],   p->keys[PART_KEY_ITEMS],
+            p->keys[PART_KEY_ORDERS],  p->keys[PART_KEY_PAYMENTS], p->keys[PART_KEY_OPS],
+            p->keys[PART_KEY_REBUILD],
+        };
 
         if (p->is_draining) {
             return false;

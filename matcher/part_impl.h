@@ -12,7 +12,19 @@
 enum {
     PART_RETRY_MIN_MS = 50,
     PART_RETRY_MAX_MS = 1000,
-    PART_KEYS = 8,
+};
+
+/* Keys of a partition, in the order of apply.lua's KEYS. */
+enum part_key {
+    PART_KEY_LOG,
+    PART_KEY_ITEMS,
+    PART_KEY_ORDERS,
+    PART_KEY_PAYMENTS,
+    PART_KEY_OPS,
+    PART_KEY_OUTBOX,
+    PART_KEY_DUE, /* the base of the due lists' names */
+    PART_KEY_REBUILD,
+    PART_KEYS,
 };
 
 enum phase {

@@ -10,7 +10,7 @@
  * leaves at the front when its outcome is acknowledged.  A seq names it for ever: reports on items
  * that have left are recognised by it.
  *
- * A plain container; the rules of moving its marks are part.c's.
+ * A plain container; the rules of moving its marks are part.c's, and so is the thread.
  */
 #ifndef MATCHER_QUEUE_H
 #define MATCHER_QUEUE_H

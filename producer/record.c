@@ -23,14 +23,14 @@
 #include "common/hex.h"
 #include "common/ids.h"
 #include "common/log.h"
+#include "common/outcome.h"
 #include "common/sql.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
 
 enum {
     ENTRY_SIZE = 1024, /* ids, five numbers, eight payments of 66 */
-    PAYMENTS_MAX = 8,
-    AWAY_MS = 500, /* after a failed connect, questions are answered "unanswered" for so long */
+    AWAY_MS = 500,     /* after a failed connect, questions are answered "unanswered" for so long */
 };
 
 struct job {
@@ -128,11 +128,13 @@ static MYSQL_RES *query(MYSQL *my, const char *select, const struct job *job, co
 /* Appends the payments of the order as a list, or "-".  False when MySQL did not answer. */
 static bool put_payments(MYSQL *my, const struct job *job, struct buf *out)
 {
-    MYSQL_RES *result =
-        query(my, "SELECT payment_id, answer FROM payments", job, "ORDER BY log_offset LIMIT 8");
+    char rest[48];
+    MYSQL_RES *result;
     MYSQL_ROW row;
     bool is_first = true;
 
+    (void)snprintf(rest, sizeof(rest), "ORDER BY log_offset LIMIT %d", ORDER_PAYMENTS_MAX);
+    result = query(my, "SELECT payment_id, answer FROM payments", job, rest);
     if (result == NULL) {
         return false;
     }
