@@ -244,8 +244,8 @@ static void pass_line(struct door *d, const struct door_order *order, const stru
         door_refuse(d, REFUSAL_RECOVERING, verdict);
     } else if (door_lag(d, order->partition) > d->settings.lag_max) {
         door_refuse(d, REFUSAL_LAGGING, verdict);
-    } else if (!limiter_admit(&p->limiters[LIMITER_RECEIVING], now->mono_ms) ||
-               !limiter_admit(&p->limiters[LIMITER_SENDING], now->mono_ms)) {
+    } else if (!limiter_admit(&p->limiters[LIMITER_DECISION], now->mono_ms) ||
+               !limiter_admit(&p->limiters[LIMITER_KAFKA], now->mono_ms)) {
         door_refuse(d, REFUSAL_SLOW, verdict);
     } else {
         *verdict = (struct door_verdict){.move = DOOR_SEND};
@@ -426,7 +426,7 @@ bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_
         p->highest = outcome->offset;
     }
     if (p->sample >= 0 && outcome->offset >= p->sample) {
-        limiter_observe(&p->limiters[LIMITER_RECEIVING], p->sample_ms, now_ms);
+        limiter_observe(&p->limiters[LIMITER_DECISION], p->sample_ms, now_ms);
         p->sample = -1;
     }
     gates_record(d->gates, outcome->offset);
@@ -449,7 +449,7 @@ void door_on_placed(struct door *d, const struct door_placed *placed, int64_t no
     }
     p->acked++;
     if (placed->since_ms >= 0) {
-        limiter_observe(&p->limiters[LIMITER_SENDING], placed->since_ms, now_ms);
+        limiter_observe(&p->limiters[LIMITER_KAFKA], placed->since_ms, now_ms);
     }
 }
 
@@ -473,9 +473,9 @@ void door_on_tick(struct door *d, int64_t now_ms)
             lag = 0; /* nobody is let in for other reasons; what was lost on the way is no line */
             p->sample = -1;
         }
-        limiter_judge(&p->limiters[LIMITER_SENDING], (int64_t)inflight_flying(d->inflight, i),
+        limiter_judge(&p->limiters[LIMITER_KAFKA], (int64_t)inflight_flying(d->inflight, i),
                       p->acked, now_ms);
-        limiter_judge(&p->limiters[LIMITER_RECEIVING], lag, decided_to(p), now_ms);
+        limiter_judge(&p->limiters[LIMITER_DECISION], lag, decided_to(p), now_ms);
     }
 }
 

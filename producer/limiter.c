@@ -23,8 +23,8 @@ enum {
 };
 
 const char *const limiter_side_names[LIMITER_SIDES] = {
-    [LIMITER_SENDING] = "kafka",
-    [LIMITER_RECEIVING] = "decision",
+    [LIMITER_KAFKA] = "kafka",
+    [LIMITER_DECISION] = "decision",
 };
 
 const char *const limiter_preset_names[] = {"off", "steady", "classic", NULL};
@@ -41,13 +41,13 @@ static const struct limiter_rule rules[LIMITER_PRESETS][LIMITER_SIDES] =
     {
         [LIMITER_STEADY] =
             {
-                [LIMITER_SENDING] = {500, 250, 5, 25, 0, PAUSE_MAX_MS, true},
-                [LIMITER_RECEIVING] = {500, 250, 1, 25, 0, PAUSE_MAX_MS, true},
+                [LIMITER_KAFKA] = {500, 250, 5, 25, 0, PAUSE_MAX_MS, true},
+                [LIMITER_DECISION] = {500, 250, 1, 25, 0, PAUSE_MAX_MS, true},
             },
         [LIMITER_CLASSIC] =
             {
-                [LIMITER_SENDING] = {20, 15, 5, 10, 0, 0, false},
-                [LIMITER_RECEIVING] = {20, 25, 1, 10, 1000, 1000, false},
+                [LIMITER_KAFKA] = {20, 15, 5, 10, 0, 0, false},
+                [LIMITER_DECISION] = {20, 25, 1, 10, 1000, 1000, false},
             },
 };
 

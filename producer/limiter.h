@@ -2,7 +2,7 @@
  * limiter.h - how many new orders a second go into a line, by how the line does.
  *
  * A line is what stands between the door and something slower: between the door and Kafka's
- * acknowledgement (sending), between that and the decision (receiving).  Each has a limiter of its
+ * acknowledgement (kafka), between that and the decision (decision).  Each has a limiter of its
  * own.  It judges one window of LIMITER_WINDOW_MS after the other, by
  *   - how long those took who came out: which share of them was above a bound,
  *   - how long those will take who have stood in line since before the window: their number by
@@ -41,8 +41,8 @@ enum {
 };
 
 enum limiter_side {
-    LIMITER_SENDING,
-    LIMITER_RECEIVING,
+    LIMITER_KAFKA,
+    LIMITER_DECISION,
     LIMITER_SIDES,
 };
 

@@ -417,9 +417,9 @@ static void a_slow_kafka_narrows_its_partition(void **state)
         door_on_placed(w->door, &p, w->now.mono_ms + 21);
         assert_int_equal(crowd(w), 0);
     }
-    assert_true(door_limiter(w->door, 1, LIMITER_SENDING)->is_armed);
-    assert_false(door_limiter(w->door, 1, LIMITER_RECEIVING)->is_armed);
-    assert_false(door_limiter(w->door, 0, LIMITER_SENDING)->is_armed);
+    assert_true(door_limiter(w->door, 1, LIMITER_KAFKA)->is_armed);
+    assert_false(door_limiter(w->door, 1, LIMITER_DECISION)->is_armed);
+    assert_false(door_limiter(w->door, 0, LIMITER_KAFKA)->is_armed);
     learn(w, 3, true);
     v = first(w, false);
     assert_int_equal(v.move, DOOR_REFUSE);
@@ -443,7 +443,7 @@ static void a_line_without_decisions_narrows_its_partition(void **state)
     }
     door_on_stream(w->door, 1, true);
     placed(w, 4);
-    while (!door_limiter(w->door, 1, LIMITER_RECEIVING)->is_armed) {
+    while (!door_limiter(w->door, 1, LIMITER_DECISION)->is_armed) {
         assert_int_equal(crowd(w), 0);
         assert_true(windows++ < 10);
     }
@@ -454,7 +454,7 @@ static void a_line_without_decisions_narrows_its_partition(void **state)
 static void one_decision_at_a_time_is_timed(void **state)
 {
     struct world *w = *state;
-    const struct limiter *l = door_limiter(w->door, 1, LIMITER_RECEIVING);
+    const struct limiter *l = door_limiter(w->door, 1, LIMITER_DECISION);
 
     (void)crowd(w);
     placed(w, -1); /* not told where */

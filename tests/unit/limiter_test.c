@@ -64,12 +64,12 @@ static void arms_after_three_slow_windows_in_a_row(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     for (int i = 0; i < 10; i++) { /* two in a row are none, nor is what is just in time */
         assert_int_equal(window(&line, 100, 100, i % 3 == 2 ? 20 : 21), 100);
         assert_false(line.limiter.is_armed);
     }
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     assert_int_equal(arm(&line, 100, 21), LIMITER_STRIKES);
     assert_int_equal(line.limiter.limit, 900); /* 1,000 a second came, and a tenth is off */
     assert_in_range(window(&line, 100, 100, 1), 85, 90);
@@ -80,7 +80,7 @@ static void a_window_with_few_is_not_in_a_row(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     for (int i = 0; i < 10; i++) {
         (void)window(&line, i % 3 == 2 ? 1 : 100, 100, 60);
     }
@@ -93,7 +93,7 @@ static void one_in_a_hundred_may_be_late(void **state)
 
     (void)state;
     for (int late = 1; late <= 2; late++) {
-        begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+        begin(&line, LIMITER_STEADY, LIMITER_DECISION);
         for (int i = 0; i < LIMITER_STRIKES; i++) {
             limiter_told(&line.limiter, line.now_ms - 501, late, line.now_ms);
             limiter_told(&line.limiter, line.now_ms - 500, 100 - late, line.now_ms);
@@ -108,7 +108,7 @@ static void a_lone_shopper_is_never_limited(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_RECEIVING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_DECISION);
     for (int i = 0; i < 50; i++) {
         assert_int_equal(window(&line, LIMITER_CROWD - 1, 1, 60000), LIMITER_CROWD - 1);
     }
@@ -120,7 +120,7 @@ static void off_is_off(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_OFF, LIMITER_RECEIVING);
+    begin(&line, LIMITER_OFF, LIMITER_DECISION);
     for (int i = 0; i < 50; i++) {
         assert_int_equal(window(&line, 500, i, 60000), 500);
     }
@@ -133,7 +133,7 @@ static void what_stands_still_is_slow(void **state)
     int64_t before;
 
     (void)state;
-    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    begin(&line, LIMITER_STEADY, LIMITER_KAFKA);
     for (int i = 0; i < 20; i++) {
         (void)window(&line, 100, 100, 1);
     }
@@ -163,7 +163,7 @@ static void a_long_line_is_slow_before_anyone_is_late(void **state)
     int windows = 0;
 
     (void)state;
-    begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+    begin(&line, LIMITER_STEADY, LIMITER_DECISION);
     while (!line.limiter.is_armed && windows++ < 50) {
         (void)window(&line, 300, 50, 1);
     }
@@ -177,7 +177,7 @@ static void a_pause_is_over_when_the_line_has_drained(void **state)
     int windows = 0;
 
     (void)state;
-    begin(&line, LIMITER_STEADY, LIMITER_RECEIVING);
+    begin(&line, LIMITER_STEADY, LIMITER_DECISION);
     while (!line.limiter.is_armed && windows++ < 50) {
         (void)window(&line, 300, 10, 1);
     }
@@ -192,7 +192,7 @@ static void a_late_decision_stops_everything_for_a_while(void **state)
     int paused = 0;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_RECEIVING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_DECISION);
     (void)arm(&line, 100, 30);
     assert_int_equal(line.limiter.limit, 900);
     while (limiter_limit(&line.limiter, line.now_ms) == 0) {
@@ -210,7 +210,7 @@ static void it_widens_again_and_disarms(void **state)
     int windows = 0;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     (void)arm(&line, 100, 30);
     while (line.limiter.is_armed && windows++ < 300) {
         const int64_t before = line.limiter.limit;
@@ -229,7 +229,7 @@ static void it_is_never_shut_for_good(void **state)
     int64_t admitted = 0;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     (void)arm(&line, 100, 21);
     for (int i = 0; i < 200; i++) { /* late, whoever is let in */
         (void)window(&line, 100, 100, 20);
@@ -247,7 +247,7 @@ static void our_own_sleep_is_nobodys_fault(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_CLASSIC, LIMITER_SENDING);
+    begin(&line, LIMITER_CLASSIC, LIMITER_KAFKA);
     for (int i = 0; i < 20; i++) {
         line.now_ms += SLEEP_MS;
         (void)window(&line, 100, 100, SLEEP_MS);
@@ -347,16 +347,16 @@ static void what_is_let_in_of_a_flood_stays_fast(enum limiter_preset preset, enu
 static void a_flood_that_kafka_cannot_take(void **state)
 {
     (void)state;
-    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_SENDING, 1, 500);
-    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_SENDING, 100, 700);
-    what_is_let_in_of_a_flood_stays_fast(LIMITER_CLASSIC, LIMITER_SENDING, 1, 150);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_KAFKA, 1, 500);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_KAFKA, 100, 700);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_CLASSIC, LIMITER_KAFKA, 1, 150);
 }
 
 static void a_flood_that_redis_cannot_take(void **state)
 {
     (void)state;
-    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_RECEIVING, 1, 500);
-    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_RECEIVING, 100, 700);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_DECISION, 1, 500);
+    what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_DECISION, 100, 700);
 }
 
 /* A line that grows by and by does not become what one takes anyway. */
@@ -366,7 +366,7 @@ static void a_little_more_than_kafka_can_take(void **state)
     int64_t in;
 
     (void)state;
-    begin_flood(&f, LIMITER_STEADY, LIMITER_SENDING);
+    begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
     flow(&f, 10, FAST, 1, 0);
     in = f.in;
     flow(&f, 300, ENOUGH, 1, 1000);
@@ -396,8 +396,8 @@ static void a_line_that_stands_still_now_and_then(enum limiter_preset preset,
 static void a_broker_that_is_away_now_and_then(void **state)
 {
     (void)state;
-    a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_SENDING);
-    a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_RECEIVING);
+    a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_KAFKA);
+    a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_DECISION);
 }
 
 /*
@@ -440,8 +440,8 @@ static void a_line_that_is_late_without_a_crowd(void **state)
 {
     (void)state;
     for (int64_t took_ms = 100; took_ms <= 1800; took_ms += 100) {
-        assert_true(let_in_of_a_late_line(LIMITER_SENDING, 1, took_ms, took_ms) >= 95);
-        assert_true(let_in_of_a_late_line(LIMITER_RECEIVING, 10, took_ms, took_ms) >= 95);
+        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, took_ms, took_ms) >= 95);
+        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, took_ms, took_ms) >= 95);
     }
 }
 
@@ -450,8 +450,8 @@ static void a_line_that_is_late_of_late(void **state)
 {
     (void)state;
     for (int64_t took_ms = 100; took_ms <= 1000; took_ms += 100) {
-        assert_true(let_in_of_a_late_line(LIMITER_SENDING, 1, 1, took_ms) >= 75);
-        assert_true(let_in_of_a_late_line(LIMITER_RECEIVING, 10, 1, took_ms) >= 75);
+        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, 1, took_ms) >= 75);
+        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, 1, took_ms) >= 75);
     }
 }
 
@@ -460,7 +460,7 @@ static void what_one_takes_who_meets_no_crowd(void **state)
     struct line line;
 
     (void)state;
-    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    begin(&line, LIMITER_STEADY, LIMITER_KAFKA);
     (void)window(&line, 10, 10, 30);
     assert_int_equal(line.limiter.base_ms, 30);
     /* One halt is not believed at once, who is faster is. */
@@ -477,7 +477,7 @@ static void what_one_takes_who_meets_no_crowd(void **state)
     (void)window(&line, 0, 5, 150);
     assert_int_equal(line.limiter.base_ms, 40);
     /* That all take so long is no reason to let everybody wait. */
-    begin(&line, LIMITER_STEADY, LIMITER_SENDING);
+    begin(&line, LIMITER_STEADY, LIMITER_KAFKA);
     (void)window(&line, 10, 10, 60000);
     assert_int_equal(line.limiter.base_ms, 2000);
 }
@@ -491,7 +491,7 @@ static void a_line_that_stutters(void **state)
     int64_t in;
 
     (void)state;
-    begin_flood(&f, LIMITER_STEADY, LIMITER_SENDING);
+    begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
     flow(&f, 3, FAST, 1, 0);
     in = f.in;
     for (int i = 0; i < 200; i++) {
