@@ -1,5 +1,5 @@
 /*
- * failpoint.h - places at which a test may end the process, or pretend that a reply was lost.
+ * failpoint.h - places at which a test may end the process, or pretend that something failed.
  *
  * Always compiled in and inert, unless the environment names one: SECKILL_FAILPOINT=NAME:N takes
  * effect when NAME is passed for the Nth time; NAME:N:stop stops where the others kill.  Only for

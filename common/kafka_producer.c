@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/kafka.h"
 #include "common/kafka_internal.h"
 #include "common/log.h"
@@ -63,6 +64,7 @@ static void report_one(struct kafka_producer *p, const rd_kafka_message_t *m)
     p->report(&report, p->arg);
 }
 
+/* The event of a fatal error has the code of its cause: only the client knows that it is at its end. */
 static void become_fatal(struct kafka_producer *p)
 {
     char why[200] = "";
@@ -89,11 +91,8 @@ static void serve(rd_kafka_event_t *event, void *arg)
         }
         break;
     case RD_KAFKA_EVENT_ERROR:
-        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL) {
-            become_fatal(p);
-            break;
-        }
         kafka_log_event(event);
+        become_fatal(p);
         break;
     default:
         kafka_log_event(event);
@@ -214,6 +213,7 @@ static bool refuse(struct kafka_producer *p, rd_kafka_resp_err_t rc, struct err 
     case RD_KAFKA_RESP_ERR__QUEUE_FULL:
         return err_set(err, ERR_RETRY, "the producer's queue is full");
     case RD_KAFKA_RESP_ERR__FATAL:
+        become_fatal(p);
         return err_set(err, ERR_FATAL, "the producer is at its end");
     default:
         return err_set(err, p->is_fatal ? ERR_FATAL : ERR_REJECT, "produce: %s",
@@ -251,6 +251,10 @@ bool kafka_producer_send(struct kafka_producer *p, const struct kafka_message *m
         return refuse(p, rc, err);
     }
     p->unreported++;
+    if (failpoint_hit("send.fatal")) {
+        (void)rd_kafka_test_fatal_error(p->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                                        "pretending that the broker lost count");
+    }
     return true;
 }
 

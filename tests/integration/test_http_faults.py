@@ -178,6 +178,29 @@ def test_unknown_is_told_as_unknown(system):
     system.await_ready()
 
 
+def test_a_kafka_client_at_its_end_is_replaced(system):
+    """With orders in it: another takes over, what nobody knows is told as unknown, and a retry finds out."""
+    item = system.open(stock=200)
+    system.expected.append("kafka|publish")
+    with door(system, "producer-fatal", SECKILL_FAILPOINT="send.fatal:50") as mine, ThreadPoolExecutor(32) as pool:
+        shoppers = [mine.shopper() for _ in range(200)]
+        answers = list(pool.map(lambda s: s.order(item, 1, "k", None, patient=False), shoppers))
+        text = requests.get(mine.url + "/metrics", timeout=60).text
+        assert {answer.status_code for answer in answers} <= {202, 503, 504}
+        assert system.metric("seckill_producer_kafka_recreated_total", text) == 1
+        assert conserved(system, text)["delivered_total"] > 0
+        told = [answer.json()["order_id"] if answer.status_code in (202, 504) else None for answer in answers]
+
+        def settled(shopper):
+            answer = shopper.order(item, key="k")
+            return answer.status_code in (200, 201) and answer.json()["order_id"]
+
+        for shopper, order in zip(shoppers, told):
+            found = wait_until(lambda s=shopper: settled(s), 60, "his order is decided")
+            assert order in (None, found)
+    assert system.counts(item) == (200, 0, 200, 0)
+
+
 def conserved(system, text=None):
     text = text or requests.get(system.url + "/metrics", timeout=60).text
     counts = {
