@@ -16,6 +16,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/outcome.h"
 #include "common/xmalloc.h"
 #include "guardian/commit.h"
 #include "guardian/ledger_impl.h"
@@ -242,7 +243,8 @@ static void put_payments(const struct record_range *range, struct buf *sql)
     } else {
         buf_printf(sql, "payments p WHERE p.partition_id = %d AND", range->partition);
     }
-    buf_puts(sql, " p.reason <> 8 ORDER BY field, order_id, is_payment, since");
+    buf_printf(sql, " p.reason <> %d ORDER BY field, order_id, is_payment, since",
+               REASON_UNKNOWN_ORDER);
 }
 
 static void put_query(const struct record_range *range, struct buf *sql)
