@@ -4,12 +4,14 @@
     make soak HOURS=8 [SEED=1] [ROW="the rows to mix"]
 
 A run is made from its seed: which daemon, when, how long.  What the machine adds to that is its own.
-The table goes to stdout; build/chaos/report.json has the last run of each row.  Each row is a process of
-its own (--one), as many at a time as there are lanes.
+The table goes to stdout; build/chaos/report.json has the last run of all rows, some.json that of some of
+them, soak.json that of a soak.  Each row is a process of its own (--one), as many at a time as there are lanes.
 """
 
 import argparse
+import copy
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -23,16 +25,17 @@ from chaos.network import WITH_US
 from lib.stack import BUILD
 
 DIR = BUILD / "chaos"
+STORMS_PER_STACK = 4
 ORDERS_PER_SECOND = 1500  # that shoppers try to place, unless MINUTES says otherwise
 CHILDREN = set()  # the rows under way
 
 
 def fight(field, row, seed, orders, seconds):
-    """A storm, the row's fault again and again until shoppers stop coming, the verdict."""
+    """A storm of orders and some, the row's fault again and again until shoppers stop coming, the verdict."""
     began = time.monotonic()
     why = []
     field.row, field.faults = row, 0
-    field.storm = Storm(field, orders, seconds, seed)
+    field.storm = Storm(field, orders * 105 // 100, seconds, seed)
     try:
         field.breathe(1, 3)
         while field.storm.is_arriving and not (row.once and field.faults):
@@ -72,7 +75,11 @@ def run_row(row, options):
     began = time.monotonic()
     try:
         with Field(DIR / row.id, row, options.seed) as field:
-            return fight(field, row, options.seed, options.orders, options.seconds)
+            verdict = fight(field, row, options.seed, options.orders, options.seconds)
+        if verdict["orders"] < options.orders:
+            verdict["result"] = "FAIL"
+            verdict["why"].append(f"{verdict['orders']} orders, not {options.orders}, are in the log")
+        return verdict
     except Exception:  # pylint: disable=broad-exception-caught
         return failed(row, options, began, traceback.format_exc())
 
@@ -85,7 +92,7 @@ def run_apart(row, options):
     """The same in a process of its own."""
     began = time.monotonic()
     verdict_of(row).unlink(missing_ok=True)
-    words = [f"--row={row.id}", f"--seed={options.seed}", f"--orders={options.placed}", f"--minutes={options.seconds / 60}"]
+    words = [f"--row={row.id}", f"--seed={options.seed}", f"--orders={options.orders}", f"--minutes={options.seconds / 60}"]
     with subprocess.Popen(
         [*WITH_US, sys.executable, "-m", "chaos", "--one", *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -121,23 +128,42 @@ def run_all(chosen, options):
 
 
 def mixed(chosen, seed):
-    """A row whose fault is any of the others'."""
+    """A row whose fault is any of the others', or two at once that do not strike the same part."""
     faults = [r for r in chosen if r.soak and not r.setup and not r.once and not r.settings]
 
     def any_of_them(field):
-        field.dice.choice(faults).fault(field)
+        first, second = field.dice.choices(faults, k=2)
+        if first.alone or second.alone or first.id[0] == second.id[0]:
+            first.fault(field)
+        else:
+            both(field, first, second)
 
     return rows.Row(f"soak-{seed}", f"{len(faults)} rows at random", any_of_them, pause_s=(0.2, 4), links=("producer-2",))
 
 
+def both(field, first, second):
+    """Two faults at once, each with a chance of its own."""
+    aside = copy.copy(field)
+    aside.dice, aside.faults = random.Random(field.dice.random()), 0
+    with futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(second.fault, aside)
+        first.fault(field)
+        other.result()
+    field.faults += aside.faults
+
+
 def soak(chosen, options):
-    """Storm after storm on one stack, a seed each; a verdict after each."""
+    """Storm after storm, a seed each; a verdict after each.  Now and then on a new stack: a log of hours takes
+    so long to be read again that shoppers would do little but wait."""
     seed = options.seed
-    with Field(DIR / "soak", mixed(chosen, seed), seed) as field:
-        until = time.monotonic() + options.hours * 3600
-        while time.monotonic() < until:
-            yield fight(field, mixed(chosen, seed), seed, options.orders, options.seconds)
-            seed += 1
+    until = time.monotonic() + options.hours * 3600
+    while time.monotonic() < until:
+        with Field(DIR / f"soak-{seed}", mixed(chosen, seed), seed) as field:
+            for _ in range(STORMS_PER_STACK):
+                yield fight(field, mixed(chosen, seed), seed, options.orders, options.seconds)
+                seed += 1
+                if time.monotonic() >= until:
+                    break
 
 
 HEAD = ("row", "seed", "faults", "orders", "missing", "double", "foreign", "seconds", "result")
@@ -149,11 +175,11 @@ def show(verdict):
         print("    " + words.replace("\n", "\n    "), flush=True)
 
 
-def report(verdict):
-    """Into build/chaos/report.json, in the place of what the row's last run said."""
-    path = DIR / "report.json"
-    rest = [v for v in json.loads(path.read_text()) if v["row"] != verdict["row"]] if path.exists() else []
-    path.write_text(json.dumps([*rest, {name: verdict[name] for name in HEAD}], indent=1) + "\n")
+def report(options, verdicts):
+    """As far as the run has come."""
+    name = "soak" if options.hours else "some" if options.row else "report"
+    rows_of_it = [{name: verdict[name] for name in HEAD} for verdict in verdicts]
+    (DIR / f"{name}.json").write_text(json.dumps(rows_of_it, indent=1) + "\n")
 
 
 def parse():
@@ -168,9 +194,6 @@ def parse():
     parser.add_argument("--one", action="store_true", help="in this process, and nothing but a verdict.json")
     options = parser.parse_args()
     options.seconds = options.minutes * 60 or max(15.0, options.orders / ORDERS_PER_SECOND)
-    options.placed = options.orders
-    # Shoppers whom the door refuses place nothing.
-    options.orders = options.orders * 105 // 100
     return options
 
 
@@ -195,8 +218,8 @@ def main():
     print("ROW", *HEAD[1:], flush=True)
     for verdict in soak(chosen, options) if options.hours else run_all(chosen, options):
         show(verdict)
-        report(verdict)
         verdicts.append(verdict)
+        report(options, verdicts)
     lost = [v["row"] for v in verdicts if v["result"] != "PASS"]
     print(f"{len(verdicts)} runs, {sum(v['orders'] for v in verdicts)} orders, failed: {' '.join(lost) or 'none'}")
     return 1 if lost else 0

@@ -1,6 +1,6 @@
 """The judge of a run: a program of its own that believes nobody.
 
-    python3 -m chaos.check --row R4 --seed 7 --faults 12 --seconds 90 LEDGER...
+    python3 -m chaos.check --row R4 --seed 7 --faults 12 --seconds 90 --items A,B LEDGER...
 
 It takes one snapshot of MySQL and of Redis, reads both topics, and recomputes from the commands and
 the outcomes what must be there; compares that with MySQL, with Redis and with the ledgers of what
@@ -9,6 +9,7 @@ are those of the environment (a stack's env file).  It prints
 
     ROW id seed faults orders missing double foreign seconds PASS|FAIL
 
+orders: how many different ones of those items are in the log; of all items without --items.
 missing: told and not in the log; in the log and never decided; decided and not recorded.
 double: decided twice, or told one thing and recorded as another.
 foreign: in Redis, in MySQL or among the outcomes, and no command made it so.
@@ -247,8 +248,8 @@ def outcomes_of(records, partition, findings):
 
 
 def commands_of(records):
-    """{order_id: [offset...]} of the orders, and the set of all offsets."""
-    orders = defaultdict(list)
+    """{order_id: [offset...]} of the orders, {item_id: ids of its orders}, and the set of all offsets."""
+    orders, by_item = defaultdict(list), defaultdict(set)
     for offset, value in records:
         try:
             command = json.loads(value)
@@ -256,12 +257,13 @@ def commands_of(records):
             continue  # malformed: its outcome says so
         if isinstance(command, dict) and command.get("type") == "order":
             orders[command.get("order_id")].append(offset)
-    return orders, {offset for offset, _ in records}
+            by_item[command.get("item_id")].add(command.get("order_id"))
+    return orders, by_item, {offset for offset, _ in records}
 
 
 def retell(partition, records, outcomes, stops, findings):
-    """The story of a partition, its commands, and its snapshots at the offsets of stops."""
-    commands, offsets = commands_of(records)
+    """The story of a partition, its orders, those by item, and its snapshots at the offsets of stops."""
+    commands, by_item, offsets = commands_of(records)
     story = Story(partition, findings)
     taken = {stop: story.snapshot() for stop in stops if stop < 0}
     answered = set()
@@ -283,7 +285,7 @@ def retell(partition, records, outcomes, stops, findings):
                 findings.add("missing", f"{order_id} at {partition}:{offset} is not decided")
             elif (order_id, offset) not in answered and not is_malformed(outcomes.get(offset)):
                 findings.add("missing", f"{order_id} at {partition}:{offset} has no answer in its outcome")
-    return story, commands, taken
+    return story, commands, by_item, taken
 
 
 def is_malformed(outcome):
@@ -419,7 +421,7 @@ def read_outcomes(log, upto, seconds=30):
 
 
 def judge(args, env, findings):
-    """The number of orders in the log."""
+    """The number of the storm's orders in the log."""
     log = Log(env["KAFKA_BROKERS"], int(env.get("SECKILL_PARTITIONS", "4")))
     prefix = env.get("SECKILL_KEY_PREFIX", "seckill")
     client = redis.Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]), decode_responses=True, socket_timeout=30)
@@ -430,13 +432,14 @@ def judge(args, env, findings):
     live = [read_redis(client, prefix, p) for p in range(log.partitions)]
     stops = [(state["position"], recorded["position"].get(p, -1)) for p, state in enumerate(live)]
     told = read_outcomes(log, [max(s) for s in stops])
-    stories, commands = [], {}
+    stories, commands, counted = [], {}, 0
     for p, records in enumerate(log.read("seckill.orders")):
         outcomes = outcomes_of(told[p], p, findings)
         last = max(outcomes, default=-1)
-        story, ordered, taken = retell(p, [r for r in records if r[0] <= last], outcomes, stops[p], findings)
+        story, ordered, by_item, taken = retell(p, [r for r in records if r[0] <= last], outcomes, stops[p], findings)
         stories.append(story)
         commands |= ordered
+        counted += sum(len(ids) for item, ids in by_item.items() if not args.items or item in args.items)
         for name, state, at in zip(("Redis", "MySQL"), (live[p], part_of(recorded, p)), stops[p]):
             if at not in taken:
                 findings.add("missing", f"the outcome of {p}:{at}, where {name} is")
@@ -444,7 +447,7 @@ def judge(args, env, findings):
             compare(name, state, remembered_only(taken[at]) if name == "Redis" else taken[at], findings)
     for path in args.ledgers:
         check_ledger(path, stories, commands, findings)
-    return sum(map(len, commands.values()))
+    return counted
 
 
 def parse(argv):
@@ -454,6 +457,7 @@ def parse(argv):
     parser.add_argument("--faults", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--within", type=float, default=120, help="seconds that everything may take to converge")
+    parser.add_argument("--items", type=lambda names: names.split(","), default=[], help="those of the storm")
     parser.add_argument("--json", help="file for the row as JSON")
     parser.add_argument("ledgers", nargs="*")
     return parser.parse_args(argv)

@@ -383,6 +383,8 @@ class Field:
         out.unlink(missing_ok=True)
         words = {"row": row, "seed": seed, "faults": self.faults, "seconds": seconds, "within": within, "json": out}
         ledgers = self.storm.ledgers if self.storm else []
+        if self.storm and self.storm.items:
+            words["items"] = ",".join(self.storm.items)
         done = subprocess.run(
             ["/usr/bin/python3", "-m", "chaos.check", *(f"--{k}={v}" for k, v in words.items()), *map(str, ledgers)],
             env=self.environ() | {"PYTHONPATH": str(ROOT / "tests"), "BUILD": str(BIN.parent)},

@@ -34,7 +34,7 @@ def clock_steps(field):
     field.note(f"{daemon.name}: its clock was off by {seconds:.1f} s")
 
 
-@row("H2", "everything sleeps at once, as a suspended machine does", pause_s=(1, 3))
+@row("H2", "everything sleeps at once, as a suspended machine does", alone=True, pause_s=(1, 3))
 def suspended(field):
     pids = [d.pid for d in field.daemons.values() if d.runs] + [field.pid_of(s) for s in ("kafka", "redis", "mysql")]
     for pid in pids:
@@ -45,7 +45,7 @@ def suspended(field):
     field.note("everything was stopped, and woke in another order")
 
 
-@row("H3", "the disk takes its time over every fsync of one server", pause_s=(0.5, 2))
+@row("H3", "the disk takes its time over every fsync of one server", alone=True, pause_s=(0.5, 2))
 def slow_disk(field):
     part = field.dice.choice(("kafka", "redis", "mysql"))
     ms = field.dice.choice((300, 1000, 3000))
@@ -63,7 +63,7 @@ def slow_disk(field):
     field.note(f"{part}: every fsync took {ms} ms")
 
 
-@row("H4", "nobody reads a daemon's log, and its pipe is full", pause_s=(0.2, 1))
+@row("H4", "nobody reads a daemon's log, and its pipe is full", alone=True, pause_s=(0.2, 1))
 def log_blocked(field):
     """It works on all the same."""
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]
@@ -87,7 +87,7 @@ def is_full(pipe):
     return not select.select([], [pipe], [], 0)[1]
 
 
-@row("H5", "a door runs out of file descriptors", pause_s=(0.2, 1))
+@row("H5", "a door runs out of file descriptors", alone=True, pause_s=(0.2, 1))
 def no_descriptors(field):
     door = field.any("producer")
     before = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
@@ -98,7 +98,7 @@ def no_descriptors(field):
     field.note(f"{door.name} had no descriptors left")
 
 
-@row("H6", "no memory is left for a daemon", pause_s=(0.2, 1))
+@row("H6", "no memory is left for a daemon", alone=True, pause_s=(0.2, 1))
 def no_memory(field):
     """It may end, never go on with half of something."""
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]

@@ -9,7 +9,7 @@ import confluent_kafka
 
 from chaos.disk import copy, fill, small_disk
 from chaos.redis_rows import watermarks
-from chaos.rows import row
+from chaos.rows import row, told
 from lib.skew import Skew
 from lib.wait import wait_until
 
@@ -30,14 +30,14 @@ def ends(field):
         consumer.close()
 
 
-@row("A1", "a matcher sleeps past its session, and wakes as a zombie", pause_s=(1, 4))
+@row("A1", "a matcher sleeps past its session, and wakes as a zombie", alone=True, pause_s=(1, 4), proof=told("matcher", "SESSTMOUT"))
 def zombie_matcher(field):
     victim = field.any("matcher")
     field.freeze(victim, field.dice.uniform(4, 6))
     field.note(f"{victim.name} slept past its session")
 
 
-@row("A3", "a storm of rebalances", pause_s=(0, 0.5))
+@row("A3", "a storm of rebalances", alone=True, pause_s=(0, 0.5))
 def rebalances(field):
     victim = field.any("matcher")
     victim.stop()
@@ -53,7 +53,10 @@ def broker_killed(field):
     field.note("broker killed")
 
 
-@row("A6", "the broker stores orders, and its answers come too late", settings={"SEND_TIMEOUT": "2s"}, pause_s=(1, 3))
+@row(
+    "A6", "the broker stores orders, and its answers come too late",
+    settings={"SEND_TIMEOUT": "2s"}, pause_s=(1, 3), proof=told("producer", "unknown=true"),
+)
 def answers_too_late(field):
     door = field.any("producer")
     link = field.link(f"{door.name}-kafka")
@@ -75,7 +78,21 @@ def repeated_records(field):
     for m in again:
         producer.produce("seckill.orders", m.value(), m.key(), p)
     assert producer.flush(30) == 0
-    field.note(f"{len(again)} records of partition {p} once more")
+    if again:
+        field.note(f"{len(again)} records of partition {p} once more")
+
+
+@row("A8", "a door's or a matcher's Kafka client says that it is at its end", proof=told("producer", "publish.recreated"))
+def client_at_its_end(field):
+    """With messages in it; what librdkafka calls a fatal error."""
+    daemon = field.any(field.dice.choice(("producer", "matcher")))
+    renewed = "publish.recreated" if daemon.kind == "producer" else "publish.renewed"
+    before = daemon.said(renewed)
+    daemon.restart(failpoint=f"send.fatal:{field.dice.randint(1, 400)}")
+    field.breathe(3, 6)
+    if daemon.said(renewed) > before:
+        field.note(f"{daemon.name}: another Kafka client")
+    daemon.restart()
 
 
 @row("A9", "the broker's answers are lost, and it is asked again")
@@ -101,6 +118,11 @@ DATA = "kafka/data"
 READERS = ("matcher", "matcher-2", "guardian", "guardian-2")
 
 
+def halts(field):
+    """How often each partition was halted."""
+    return [field.said("matcher", f"partition.halted partition={p} ") for p in range(4)]
+
+
 @row("A11", "the broker comes back with an older copy of its log", soak=False, pause_s=(2, 5))
 def older_log(field):
     """Nobody may go on with it.  The doors are away meanwhile: what they were told there would be lost with it."""
@@ -117,10 +139,12 @@ def older_log(field):
     field.stack.kill("kafka")
     data.rename(true)
     old.rename(data)
-    before = field.said("matcher", "partition.halted")
+    before = halts(field)
     try:
         field.stack.restart("kafka")
-        wait_until(lambda: field.said("matcher", "partition.halted") > before, 60, "a matcher sees that the log is another")
+        wait_until(
+            lambda: all(now > then for now, then in zip(halts(field), before)), 90, "each partition's log is seen to be another"
+        )
         time.sleep(field.dice.uniform(0, 2))
     finally:
         field.kill(*READERS)
@@ -153,7 +177,8 @@ def flipped(field):
     p = field.dice.randrange(4)
     field.stack.kill("kafka", 15)  # after SIGKILL it would look, and cut the log there
     path = max((field.stack.dir / DATA / f"seckill.orders-{p}").glob("*.log"))
-    at = last_record(path.read_bytes()) - 3
+    end, last = last_batch(path.read_bytes())
+    at = end - 3
     before = field.said("matcher", "partition.stuck") + field.said("matcher", "partition.halted")
     byte = flip(path, at)
     try:
@@ -162,6 +187,7 @@ def flipped(field):
             lambda: field.said("matcher", "partition.stuck") + field.said("matcher", "partition.halted") > before,
             60, f"the matcher cannot read partition {p}",
         )
+        assert watermarks(field.redis())[p] <= last, "what cannot be read was passed"
     finally:
         field.stack.kill("kafka", 15)
         assert flip(path, at) == byte ^ 0xFF
@@ -171,12 +197,13 @@ def flipped(field):
     field.note(f"partition {p}: a byte was another")
 
 
-def last_record(data):
-    """Where the last batch of a segment ends: its file may be longer than what was written."""
-    end = 0
+def last_batch(data):
+    """Where the last batch of a segment ends (its file may be longer than what was written), and its last offset."""
+    end, last = 0, -1
     while end + 12 <= len(data) and (size := int.from_bytes(data[end + 8 : end + 12], "big")) > 0:
+        last = int.from_bytes(data[end : end + 8], "big") + int.from_bytes(data[end + 23 : end + 27], "big")
         end += 12 + size
-    return end
+    return end, last
 
 
 def flip(path, at):

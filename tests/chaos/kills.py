@@ -3,8 +3,14 @@
 import subprocess
 import time
 
-from chaos.rows import row
+from chaos.redis_rows import seed_by_hand
+from chaos.rows import row, told
 from lib.stack import BIN
+from lib.wait import wait_until
+
+
+LOST_REPLY = "pretending that the reply was lost"
+
 
 @row("K1", "the door dies before it hands an order to Kafka's client")
 def door_before_send(field):
@@ -48,7 +54,7 @@ def matcher_before_apply(field):
     field.crash("matcher", "apply.before", 200)
 
 
-@row("K6", "the matcher dies with a batch sent and not executed; it is executed later, beside the successor's")
+@row("K6", "the matcher dies with a batch sent and not executed; it is executed later, beside the successor's", alone=True)
 def matcher_batch_in_limbo(field):
     """Redis holds all writes back; what the dead one has sent is executed when it goes on."""
     client = field.redis()
@@ -93,13 +99,15 @@ def guardian_in_transaction(field):
     field.crash("guardian", field.dice.choice(("commit.begin", "commit.row", "commit.before")))
 
 
-@row("K11", "COMMIT is sent, its reply is lost")
+@row("K11", "COMMIT is sent, its reply is lost", proof=told("guardian", LOST_REPLY))
 def guardian_commit_unknown(field):
     victim = field.any("guardian")
     if field.dice.random() < 0.5:
+        before = victim.said(LOST_REPLY)
         victim.restart(failpoint=f"commit.reply:{field.dice.randint(1, 20)}")
         field.breathe(0.5, 2)
-        field.note(f"{victim.name} loses a reply of COMMIT")
+        if victim.said(LOST_REPLY) > before:
+            field.note(f"{victim.name} loses a reply of COMMIT")
         return
     link = field.link(f"{victim.name}-mysql")
     link.swallow("down")
@@ -114,7 +122,7 @@ def guardian_after_commit(field):
     field.crash("guardian", "commit.after")
 
 
-@row("K13", "reconcile is killed", pause_s=(0, 0.3))
+@row("K13", "reconcile is killed", pause_s=(0, 0.3), alone=True)
 def reconcile_killed(field):
     """Whatever moment: the next one's report is clean."""
     process = subprocess.Popen(
@@ -134,7 +142,23 @@ def clean_reconcile(field):
     assert done.returncode == 0, f"reconcile: {done.returncode}\n{done.stdout}{done.stderr}"
 
 
-@row("K15", "several of everything are killed at once, and come back in any order")
+@row("K14", "a rebuild is killed, and again by whoever goes on with it", alone=True, proof=told("guardian", "rebuild.done"))
+def rebuild_killed(field):
+    """Both guardians die at the same step, when they come to it; started again, they end what was begun."""
+    point = field.dice.choice(("rebuild.found", "rebuild.begun", "rebuild.piece", "rebuild.end"))
+    guardians = [field.daemons[name] for name in ("guardian", "guardian-2")]
+    for guardian in guardians:
+        guardian.restart(failpoint=f"{point}:1")
+    p = seed_by_hand(field)
+    wait_until(lambda: not all([g.runs for g in guardians]), 90, f"a guardian dies at {point}", 0.1)
+    before = field.said("guardian", "rebuild.done")
+    wait_until(lambda: field.restart_dead() or field.said("guardian", "rebuild.done") > before, 180, "the partition is rebuilt")
+    field.note(f"the rebuild of partition {p} died at {point}")
+    for guardian in guardians:  # one may have the place of its death still before it
+        guardian.restart()
+
+
+@row("K15", "several of everything are killed at once, and come back in any order", alone=True)
 def many_at_once(field):
     """From two daemons to all of them with Redis and MySQL too, as in a power cut of their host."""
     victims = field.dice.sample(sorted(field.daemons), field.dice.randint(2, len(field.daemons)))
@@ -152,7 +176,7 @@ def many_at_once(field):
     field.note("killed together: " + " ".join(victims + servers))
 
 
-@row("K16", "SIGTERM under load: everything is drained, exit 0")
+@row("K16", "SIGTERM under load: everything is drained, exit 0", alone=True)
 def drained(field):
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]
     status = daemon.stop()

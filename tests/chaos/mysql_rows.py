@@ -6,7 +6,7 @@ import time
 import pymysql
 
 from chaos.disk import copy, fill, small_disk
-from chaos.rows import row
+from chaos.rows import row, told
 
 IMPATIENT = {"MYSQL_TIMEOUT": "2s"}
 
@@ -59,19 +59,19 @@ def deadlocked(field):
     field.note(f"items before progress{', and much to roll back' if heavy else ''}")
 
 
-@row("D3", "somebody holds the locks that the guardian needs")
+@row("D3", "somebody holds the locks that the guardian needs, for longer than it waits", proof=told("guardian", "(1205)"))
 def locked(field):
-    administer(field, "SET GLOBAL innodb_lock_wait_timeout = 1")
+    """It waits for 5 s."""
     table = field.dice.choice(("progress", "items"))
     with field.mysql(autocommit=False) as db, db.cursor() as cursor:
         cursor.execute("SET SESSION innodb_lock_wait_timeout = 60")  # we, too, may have to wait for the lock
         cursor.execute(f"SELECT * FROM {table} FOR UPDATE")
-        field.breathe(1, 4)
+        field.breathe(4, 9)
         db.rollback()
     field.note(f"{table} was locked")
 
 
-@row("D5", "MySQL is read-only")
+@row("D5", "MySQL is read-only", proof=told("guardian", "(1290)"))
 def read_only(field):
     administer(field, "SET GLOBAL read_only = 1")
     field.breathe(0.5, 3)
@@ -95,7 +95,7 @@ def disk_full(field):
     field.note("MySQL could not write")
 
 
-@row("D7", "MySQL takes no more connections")
+@row("D7", "MySQL takes no more connections", proof=told("guardian", "(1040)"))
 def no_connections(field):
     administer(field, "SET GLOBAL max_connections = 10")
     for link in field.links("-mysql"):
@@ -129,7 +129,7 @@ def older_copy(field):
     field.note("MySQL lost its last commits")
 
 
-@row("D12", "a guardian sleeps past its session, and wakes as a zombie", pause_s=(1, 4))
+@row("D12", "a guardian sleeps past its session, and wakes as a zombie", alone=True, pause_s=(1, 4), proof=told("guardian", "SESSTMOUT"))
 def zombie_guardian(field):
     victim = field.any("guardian")
     field.freeze(victim, field.dice.uniform(4, 6))

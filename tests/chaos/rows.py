@@ -26,7 +26,8 @@ class Row:
     proof: Callable | None = None  # after the storm: did the fault really strike?
     pause_s: tuple = (0.5, 3.0)  # between two faults
     once: bool = False  # one fault is all there can be
-    soak: bool = True  # may be mixed with others
+    soak: bool = True  # may be mixed with others, one after the other
+    alone: bool = False  # and never at the same time
     shared: bool = True  # needs no stack of its own
     links: tuple = ()  # doors that shoppers reach through a proxy
 
@@ -38,6 +39,15 @@ def row(name, title, **options):
         return fault
 
     return note
+
+
+def told(kind, *texts):
+    """A proof: the fault struck, because some daemon of a kind said so, in one of these words."""
+
+    def proof(field):
+        assert any(field.said(kind, t) for t in texts), f"no {kind} said {' or '.join(texts)}: it proved nothing"
+
+    return proof
 
 
 def load():
