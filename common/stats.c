@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -216,9 +217,15 @@ static int64_t resident_bytes(void)
 
 static int64_t open_fds(void)
 {
-    DIR *dir = opendir("/proc/self/fd");
+    struct stat fds;
+    DIR *dir;
     int64_t n = -3; /* ".", "..", and the one that reads */
 
+    /* Linux tells it from 6.2 on; to read the directory takes a microsecond for each. */
+    if (stat("/proc/self/fd", &fds) == 0 && fds.st_size > 0) {
+        return fds.st_size;
+    }
+    dir = opendir("/proc/self/fd");
     if (dir == NULL) {
         return 0;
     }

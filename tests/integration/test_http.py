@@ -1,8 +1,10 @@
 """The door's HTTP contract (docs/protocol.md section 7), against the real stack and a real matcher."""
 
 import json
+import re
 import secrets
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -195,6 +197,21 @@ def test_keep_alive_and_pipelining(system):
     assert answer.count(b"HTTP/1.1 202 ") == 3
     assert answer.count(b"HTTP/1.1 200 ") == 1
     assert answer.index(b"HTTP/1.1 200 ") > answer.rindex(b"HTTP/1.1 202 ")
+
+
+def test_metrics_asked_for_without_end_are_shown_again(system):
+    """Each page made has another CPU time; they come faster than the door may spend on them."""
+    host, _, port = system.url.rpartition("//")[2].partition(":")
+    shown, n = [], 200
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        while len(set(shown)) == len(shown):
+            assert len(shown) < 10000, "each was made anew"
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * n)
+            pages = bytearray()
+            while pages.count(b"\nseckill_build_info{") < n:
+                pages += connection.recv(1 << 20)
+            shown += re.findall(rb"\nprocess_cpu_seconds_total (.*)\n", pages)
+    assert requests.get(system.url + "/livez", timeout=60).status_code == 200
 
 
 # ------------------------------------------------------------------ keys
