@@ -240,6 +240,10 @@ void call_end_wait(struct calls *c, struct call *call)
     if (call->stage == STAGE_WAITING) {
         stats_add(c->stats, STAT_WAIT_OVER, 1);
         call_look(c, call, true, false);
+    } else if (call->stage == STAGE_READING) {
+        /* MySQL may take its time, or several others' before: this one's is over. */
+        stats_add(c->stats, STAT_WAIT_OVER, 1);
+        show_on_record(c, call, RECORD_UNANSWERED, (struct slice){NULL, 0});
     }
 }
 

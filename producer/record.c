@@ -36,6 +36,7 @@ enum {
 struct job {
     struct job *next;
     uint64_t party;
+    int64_t asked_ms;
     enum record_result result;
     char order_id[IDS_ORDER_LEN];
     struct command_text user_id;
@@ -229,7 +230,11 @@ static void *run(void *arg)
         if (job == NULL) {
             break;
         }
-        work_on(r, job, &my, &away_until_ms);
+        if (clock_mono_ms() - job->asked_ms < r->settings.timeout_ms) {
+            work_on(r, job, &my, &away_until_ms);
+        } else {
+            job->result = RECORD_UNANSWERED; /* too late for it, perhaps not for those behind */
+        }
         (void)pthread_mutex_lock(&r->lock);
         push(&r->done, job);
         (void)pthread_mutex_unlock(&r->lock);
@@ -285,6 +290,7 @@ bool record_ask(struct record *r, struct slice order_id, struct slice user_id, u
     }
     stats_add(r->settings.stats, STAT_RECORDS, 1);
     job->party = party;
+    job->asked_ms = clock_mono_ms();
     job->entry_len = 0;
     memcpy(job->order_id, order_id.ptr, IDS_ORDER_LEN);
     if (!command_set_text(&job->user_id, user_id)) {

@@ -3,7 +3,8 @@
  *
  * A small pool of threads, each with a connection of its own and timeouts on everything, works off
  * one bounded queue; answers come back on the loop.  Every question taken is answered exactly once,
- * never before record_ask() returns.  Full is a refusal.
+ * never before record_ask() returns.  Full is a refusal; what has stood in the queue for the timeout
+ * is not asked any more.
  *
  * All calls and callbacks are on the loop's thread; record_destroy() waits for the threads, at most
  * for the timeout of what they do.

@@ -91,7 +91,7 @@ static const struct conf_option own[] = {
     CONF_MS("redis-timeout", struct settings, redis_timeout_ms, "2s", 50, 60000,
             "Longest wait for Redis to connect or to answer."),
     CONF_MS("mysql-timeout", struct settings, mysql_timeout_ms, "3s", 1000, 60000,
-            "Longest wait for MySQL to connect or to answer; whole seconds."),
+            "Longest wait for MySQL to connect or to answer, and in line for it; whole seconds."),
     CONF_INT("mysql-threads", struct settings, mysql_threads, 2, 1, 64,
              "Threads, each with a connection, that look up old orders."),
     CONF_INT("mysql-queue-max", struct settings, mysql_queue_max, 256, 1, 65536,

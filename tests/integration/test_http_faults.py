@@ -241,6 +241,47 @@ def test_without_redis_not_ready(system):
     wait_until(lambda: system.shopper().order(item).status_code == 201, 60, "orders again")
 
 
+def test_a_slow_record_ends_no_wait_late(system):
+    """What Redis does not know is asked of MySQL, which here takes longer than anybody waits."""
+    item = system.open(stock=2, limit=1)
+    shopper = system.shopper()
+    shopper.reserve(item)
+    with door(system, "producer-read", SECKILL_MYSQL_TIMEOUT="60s", SECKILL_MYSQL_THREADS=1) as other:
+        there = other.shopper(shopper.user)
+        with stopped(system, "matcher"):
+            place = shopper.order(item, wait=None).headers["Location"]  # beyond the limit, and not remembered
+        wait_until(lambda: there.call("GET", place).json()["state"] == "rejected", 60, "its decision")
+        with stopped(system, "mysql"):
+            for _ in range(2):  # one is being asked, the next stands in line
+                problem(there.get(order_id(0), wait=1, patient=False), 503, "not_ready")
+                shown = there.call("GET", place, 1, patient=False)
+                assert (shown.status_code, shown.json()["state"]) == (200, "unknown"), shown.text
+        wait_until(lambda: there.get(order_id(0)).status_code == 404, 60, "the record again")
+
+
+def test_nobody_stands_in_line_for_a_slow_record_for_long(system, network):
+    """Each question takes MySQL most of a second: the last of many is not asked any more."""
+    link = network.link("mysql")
+    link.aim(system.env["MYSQL_HOST"], int(system.env["MYSQL_PORT"]))
+    settings = {
+        "SECKILL_MYSQL_HOST": "127.0.0.1",
+        "SECKILL_MYSQL_PORT": link.port,
+        "SECKILL_MYSQL_TIMEOUT": "3s",
+        "SECKILL_MYSQL_THREADS": 1,
+    }
+    with door(system, "producer-read", **settings) as other:
+        try:
+            link.delay(0.4)
+            wait_until(lambda: other.shopper().get(order_id(0)).status_code == 404, 60, "the record")
+            with ThreadPoolExecutor(16) as pool:
+                asked = [pool.submit(other.shopper().get, order_id(0), None, False) for _ in range(16)]
+                answers = {answer.result().status_code for answer in asked}
+        finally:
+            link.heal()
+        assert answers == {404, 503}
+        wait_until(lambda: other.shopper().get(order_id(0)).status_code == 404, 60, "a fast one again")
+
+
 def test_sigterm_drains(system):
     item = system.open(stock=5)
     shopper = None
