@@ -339,8 +339,10 @@ void calls_start(struct calls *c, struct http_request *req, const struct calls_r
         .qty = request->qty,
         .offset = request->offset,
         .is_keyed = request->kind == CALLS_ORDER && request->order_id.ptr != NULL,
+        .is_gone = request->is_left,
         .has_trace = request->traceparent.ptr != NULL,
     };
+    stats_add(c->stats, STAT_GONE, request->is_left);
     if (request->wait_ms > 0 && !door_is_draining(c->door)) {
         call->deadline_ms = call->started_us / 1000 + request->wait_ms;
     }

@@ -47,6 +47,7 @@ struct calls_request {
     int partition;
     int64_t offset;  /* as a genuine receipt tells; -1 */
     int64_t wait_ms; /* 0: answer as soon as the log has it */
+    bool is_left;    /* the client had closed its side before it was read */
 };
 
 struct calls_settings {

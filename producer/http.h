@@ -147,6 +147,12 @@ typedef void http_leave_fn(struct http_request *req, void *arg);
 void http_on_leave(struct http_request *req, http_leave_fn *leave, void *arg);
 
 /*
+ * Whether it has: before the handler ran, in which case leave will not (requests were sent ahead, and
+ * a FIN behind them), or since.
+ */
+bool http_has_left(const struct http_request *req);
+
+/*
  * Answers: req is gone afterwards.  fields (NULL or ended by {NULL, NULL}) and body are copied or
  * sent before it returns; Date, Content-Length and Connection are added.
  */

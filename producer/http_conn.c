@@ -343,6 +343,7 @@ static void dispatch(struct conn *c)
         msg->path.ptr = h->path;
     }
     c->visit = http_visit_take(c);
+    c->visit->request.has_left = c->is_eof;
     h->handling = c->visit;
     h->handler(&c->visit->request, h->arg);
     h->handling = NULL;

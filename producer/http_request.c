@@ -19,10 +19,17 @@ void http_on_leave(struct http_request *req, http_leave_fn *leave, void *arg)
     req->leave_arg = arg;
 }
 
+bool http_has_left(const struct http_request *req)
+{
+    assert(req->is_pending);
+    return req->has_left;
+}
+
 void http_request_leave(struct http_request *req)
 {
     http_leave_fn *leave = req->leave;
 
+    req->has_left = true;
     req->leave = NULL;
     if (leave != NULL) {
         leave(req, req->leave_arg);

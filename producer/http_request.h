@@ -20,6 +20,7 @@ struct http_request {
     http_leave_fn *leave;
     void *leave_arg;
     bool is_pending; /* its maker sets it, http_reply() ends it */
+    bool has_left;   /* its client has closed its side */
 };
 
 /* The client has left: tells who waits for that, if anybody, once. */

@@ -27,6 +27,7 @@ void relay_ask_put(struct relay_ask *ask, const struct desk_request *request)
     ask->kind = (uint8_t)request->kind;
     ask->call_kind = (uint8_t)call->kind;
     ask->is_verbose = request->is_verbose;
+    ask->is_left = call->is_left;
     memcpy(ask->address, request->address, sizeof(ask->address));
     ask->partition = call->partition;
     ask->qty = call->qty;
@@ -62,6 +63,7 @@ void relay_ask_get(const struct relay_ask *ask, struct desk_request *request)
                 .partition = ask->partition,
                 .offset = ask->offset,
                 .wait_ms = ask->wait_ms,
+                .is_left = ask->is_left,
             },
     };
     memcpy(request->address, ask->address, sizeof(request->address));

@@ -43,6 +43,7 @@ struct relay_ask {
     uint8_t kind;  /* enum desk_kind */
     uint8_t call_kind;
     bool is_verbose;
+    bool is_left;
     uint8_t user_id_len, item_id_len, order_id_len, payment_id_len, traceparent_len;
     uint8_t address[DESK_ADDRESS_BYTES];
     int32_t partition;

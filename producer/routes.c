@@ -120,6 +120,7 @@ static void prepare(const struct routes *r, const struct visit *v, enum calls_ki
                 .offset = -1,
                 .wait_ms = input_wait_ms(http_list_find(v->msg, HTTP_PREFER, SLICE_LIT("wait")),
                                          r->settings.wait_max_ms),
+                .is_left = http_has_left(v->req),
             },
     };
     proxies_client(&r->settings.proxies, http_peer(v->req)->address, v->msg, request->address);

@@ -35,6 +35,7 @@ static char bearer[JWT_TOKEN_MAX];
 static struct http_request *kept[KEPT_MAX];
 static size_t n_kept;
 static int n_left;
+static int n_had_left; /* before they were taken */
 
 static void on_leave(struct http_request *req, void *arg)
 {
@@ -56,6 +57,7 @@ static void take(struct http_request *req, const struct desk_request *request, v
         assert_memory_equal(request->call.user_id.ptr, "u-1", 3);
         assert_int_equal(request->address[15], 1); /* 127.0.0.1 */
         kept[n_kept++] = req;
+        n_had_left += request->call.is_left;
         http_on_leave(req, on_leave, NULL);
         break;
     case DESK_METRICS:
@@ -105,6 +107,7 @@ static int begin(void **state)
     stats = stats_create("test", counters_rows, STAT_COUNT);
     n_kept = 0;
     n_left = 0;
+    n_had_left = 0;
     return jwt_mint(SLICE_LIT(SECRET), SLICE_LIT("u-1"), 60, bearer, sizeof(bearer), &err) ? 0 : 1;
 }
 
@@ -261,6 +264,41 @@ static void clients_leave(void **state)
     WAIT_FOR(stats_get(stats, STAT_HTTP_ORPHANS) == 1);
 }
 
+/* What was sent ahead comes when its client has left, and its taker knows. */
+static void leaves_behind_two(size_t threads)
+{
+    int fd;
+
+    open_front(threads, 64);
+    fd = dial();
+    order(fd);
+    order(fd);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    WAIT_FOR(n_left == 1);
+    assert_int_equal(n_had_left, 0);
+    n_kept = 0;
+    http_reply(kept[0], 202, NULL, SLICE_LIT("first"));
+    WAIT_FOR(n_kept == 1);
+    assert_int_equal(n_had_left, 1);
+    n_kept = 0;
+    http_reply(kept[0], 202, NULL, SLICE_LIT("second"));
+    hear_end(fd);
+    assert_int_equal(answers(), 2);
+    close(fd);
+}
+
+static void sent_ahead_and_left(void **state)
+{
+    (void)state;
+    leaves_behind_two(0);
+}
+
+static void sent_ahead_to_a_thread(void **state)
+{
+    (void)state;
+    leaves_behind_two(1);
+}
+
 /* Draining, each thread takes no more clients, and ends those it has. */
 static void drains(size_t threads)
 {
@@ -378,11 +416,12 @@ static void signals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_FRONT(without_threads),       TEST_FRONT(one_thread),
-        TEST_FRONT(three_threads),         TEST_FRONT(door_stands),
-        TEST_FRONT(clients_leave),         TEST_FRONT(drain_threads),
-        TEST_FRONT(drain_without_threads), TEST_FRONT(ends_under_way),
-        TEST_FRONT(limits_are_shared),     TEST_FRONT(signals),
+        TEST_FRONT(without_threads),        TEST_FRONT(one_thread),
+        TEST_FRONT(three_threads),          TEST_FRONT(door_stands),
+        TEST_FRONT(clients_leave),          TEST_FRONT(sent_ahead_and_left),
+        TEST_FRONT(sent_ahead_to_a_thread), TEST_FRONT(drain_threads),
+        TEST_FRONT(drain_without_threads),  TEST_FRONT(ends_under_way),
+        TEST_FRONT(limits_are_shared),      TEST_FRONT(signals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,15 +234,20 @@ static void half_close(void **state)
     serve();
     int fd = dial();
     say(fd, GET("/wait") GET("/x"));
+    WAIT_FOR(w.waiting_count == 1);
+    assert_false(http_has_left(w.waiting[0]));
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     WAIT_FOR(w.left == 1);
+    assert_true(http_has_left(w.waiting[0]));
     assert_int_equal(http_connections(w.http), 1);
+    assert_int_equal(w.had_left, 0);
     w.waiting_count = 0;
     http_reply(w.waiting[0], 200, NULL, SLICE_LIT("/w"));
     hear_end(fd);
     assert_true(is_closed);
     assert_int_equal(answers(), 2);
     assert_int_equal(w.left, 1);
+    assert_int_equal(w.had_left, 1); /* when the one sent ahead came to the handler */
     close(fd);
     WAIT_FOR(http_connections(w.http) == 0);
 }

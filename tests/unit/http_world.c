@@ -35,6 +35,7 @@ void handle(struct http_request *req, void *arg)
     (void)arg;
     const struct http_message *msg = http_message(req);
     char address[HTTP_ADDRESS_SIZE];
+    w.had_left += http_has_left(req);
     http_peer_format(http_peer(req), address);
     assert_string_equal(address, "127.0.0.1");
     if (slice_eq(msg->path, SLICE_LIT("/wait"))) {

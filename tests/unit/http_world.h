@@ -24,6 +24,7 @@ struct world {
     struct http_request *waiting[WAITING_MAX];
     size_t waiting_count;
     int left;
+    int had_left; /* before their requests were handled */
     bool is_answered_on_leave;
     int drained;
 };

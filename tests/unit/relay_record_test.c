@@ -33,6 +33,7 @@ static void assert_same(const struct desk_request *request)
     assert_int_equal(read.call.partition, request->call.partition);
     assert_int_equal(read.call.offset, request->call.offset);
     assert_int_equal(read.call.wait_ms, request->call.wait_ms);
+    assert_int_equal(read.call.is_left, request->call.is_left);
     assert_text(read.call.user_id, request->call.user_id);
     assert_text(read.call.item_id, request->call.item_id);
     assert_text(read.call.order_id, request->call.order_id);
@@ -61,9 +62,11 @@ static void requests(void **state)
                 .partition = 4094,
                 .offset = -1,
                 .wait_ms = 60000,
+                .is_left = true,
             },
     };
     assert_same(&request);
+    request.call.is_left = false;
     /* All texts at once, each as long as can be. */
     memset(long_id, 'x', sizeof(long_id));
     memset(trace, 't', sizeof(trace));
