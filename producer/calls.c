@@ -481,7 +481,7 @@ static void dismiss(struct calls *c, struct call *call)
     if (!call->is_sent) {
         reply_refusal(c, call, REFUSAL_DRAINING);
     } else if (call->kind == CALLS_ORDER) {
-        reply_accepted(c, call);
+        reply_accepted(c, call, "queued");
     } else if (call->kind == CALLS_PAY) {
         reply_payment(c, call, 'Q', REASON_NONE, NULL);
     } else {

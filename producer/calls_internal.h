@@ -161,8 +161,8 @@ void reply_verdict(struct calls *c, struct call *call, const struct door_verdict
 void reply_refusal(struct calls *c, struct call *call, enum refusal refusal);
 void reply_not_delivered(struct calls *c, struct call *call, enum inflight_fate fate);
 
-/* The log has the order, or so we think: queued (202), with its place and receipt. */
-void reply_accepted(struct calls *c, struct call *call);
+/* The log has the order, or so we think: queued or unknown (202), with its place and receipt. */
+void reply_accepted(struct calls *c, struct call *call, const char *state);
 
 /* An order's state as of now; status 200 or 201. */
 void reply_entry(struct calls *c, struct call *call, int status, const struct order_entry *entry);

@@ -44,7 +44,7 @@ static void send_order(struct calls *c, struct call *call)
     cmd.not_after = now.log_time_ms + c->settings.patience_ms;
     call_send(c, call, &cmd);
     if (MUTANT(ACCEPTED_UNACKED) && call->is_used && call->stage == STAGE_FLYING) {
-        reply_accepted(c, call);
+        reply_accepted(c, call, "queued");
     }
 }
 
@@ -68,7 +68,7 @@ static void wait_or_tell(struct calls *c, struct call *call)
     if (call_is_waiting_on(call)) {
         call_wait(c, call, LOOK_AFTER_MS);
     } else {
-        reply_accepted(c, call);
+        reply_accepted(c, call, "queued");
     }
 }
 
@@ -120,6 +120,8 @@ static void look_again(struct calls *c, struct call *call, const struct door_loo
     struct order_entry entry;
     const bool is_found = look->result == DOOR_LOOK_GOT && look->orders.ptr != NULL &&
                           door_find_entry(look->orders, call_order_id(call), &entry);
+    const bool is_decided =
+        look->result == DOOR_LOOK_GOT && call->offset >= 0 && look->watermark >= call->offset;
 
     if (is_found && entry.qty != call->qty && !MUTANT(CONTENT_UNCOMPARED)) {
         reply_refusal(c, call, REFUSAL_KEY_REUSED);
@@ -130,7 +132,8 @@ static void look_again(struct calls *c, struct call *call, const struct door_loo
             reply_entry(c, call, entry.state == ORDER_RESERVED ? 201 : 200, &entry);
         }
     } else if (!call_is_waiting_on(call)) {
-        reply_accepted(c, call);
+        /* Redis does not remember what was rejected without a key; its outcome is on the way. */
+        reply_accepted(c, call, is_decided ? "unknown" : "queued");
     } else {
         if (look->result == DOOR_LOOK_GOT) {
             call_seen(c, call, look->watermark);

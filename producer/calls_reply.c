@@ -166,8 +166,9 @@ static void put_undecided(struct buf *body, const struct call *call, const char 
                         });
 }
 
-void reply_accepted(struct calls *c, struct call *call)
+void reply_accepted(struct calls *c, struct call *call, const char *state)
 {
+    const bool is_queued = strcmp(state, "queued") == 0;
     char receipt_text[INPUT_RECEIPT_MAX];
     const char *receipt = receipt_of(c, call, receipt_text);
     char storage[BODY_SIZE];
@@ -175,7 +176,7 @@ void reply_accepted(struct calls *c, struct call *call)
     struct fields f = {.n = 0};
 
     buf_init_fixed(&body, storage, sizeof(storage));
-    put_undecided(&body, call, "queued", records_ahead(c, call), receipt);
+    put_undecided(&body, call, state, is_queued ? records_ahead(c, call) : -1, receipt);
     add_location(&f, call, receipt);
     add_retry_after(&f, ASK_AGAIN_S);
     add_replayed(&f, call);

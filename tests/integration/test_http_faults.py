@@ -95,6 +95,26 @@ def test_a_repeated_order_does_not_hear_the_past(system):
     assert (shown["state"], shown["position"]) == ("reserved", placed["position"]), shown
 
 
+def test_an_order_that_is_decided_is_not_told_as_queued(system):
+    """Beyond the limit, so nothing remembers it: Redis is past its record, and its outcome is not there yet."""
+    item = system.open(stock=5)
+    log = f"seckill:{{{system.partition_of(item)}}}:log"
+    with stopped(system, "guardian"), stopped(system, "matcher"), system.redis() as store:
+        before = system.shopper().order(item, wait=None).json()["position"]
+        watermark = store.hget(log, "watermark")
+        try:
+            store.hset(log, "watermark", before + 1)
+            answer = system.shopper().order(item, wait=1)
+        finally:
+            store.hset(log, "watermark", watermark)
+        shown = answer.json()
+        assert (answer.status_code, shown["state"], shown["position"]) == (202, "unknown", before + 1), shown
+        assert "records_ahead" not in shown and "receipt" in shown
+        answer = system.shopper().order(item, wait=1)
+        assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    wait_until(lambda: system.counts(item) == (5, 2, 3, 0), 60, "the decisions")
+
+
 def refused(ask, least, most, admitted=202):
     """The first answer that is another: after so many that were not, and one more per second that it took."""
     begin, count = time.monotonic(), 0
