@@ -26,7 +26,6 @@
 
 enum {
     CACHED_TOKEN_MAX = 512,
-    CACHED_MAX = 1 << 20,
     PART_MAX = BASE64URL_BYTES(JWT_TOKEN_MAX),
 };
 
@@ -144,7 +143,7 @@ struct jwt *jwt_create(const struct jwt_settings *settings, struct err *err)
         return NULL;
     }
     if (settings->leeway_s < 0 || settings->leeway_s > JWT_LEEWAY_MAX_S ||
-        settings->cached_max > CACHED_MAX) {
+        settings->cached_max > JWT_CACHED_MAX) {
         (void)err_set(err, ERR_FATAL, "token leeway or cache size out of range");
         return NULL;
     }

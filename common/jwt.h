@@ -26,6 +26,7 @@ enum {
     JWT_SECRET_MIN = 32, /* bytes; RFC 7518 section 3.2 */
     JWT_TOKEN_MAX = 2048,
     JWT_LEEWAY_MAX_S = 60,
+    JWT_CACHED_MAX = 1 << 20,
     JWT_CHALLENGE_MAX = 384,
 };
 
@@ -42,7 +43,7 @@ struct jwt_settings {
     const char *issuer;   /* `iss` must be this; NULL or "": anything */
     const char *audience; /* `aud` must be or contain this; NULL or "": anything */
     int64_t leeway_s;     /* for clocks that differ, at most JWT_LEEWAY_MAX_S */
-    size_t cached_max;    /* tokens remembered, 640 bytes each; 0: none */
+    size_t cached_max;    /* tokens remembered, 640 bytes each, at most JWT_CACHED_MAX; 0: none */
 };
 
 struct jwt_identity {

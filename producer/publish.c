@@ -215,14 +215,23 @@ static void fail_head(struct publish *p, int partition)
               });
 }
 
+/* How long a command may stand in line: Kafka is to have time for it before the timeout. */
+static int64_t line_ms(const struct publish_settings *s)
+{
+    const int64_t most_ms = s->timeout_ms - 2 * CERTAINTY_MS;
+
+    return most_ms > s->timeout_ms / 2 ? most_ms : s->timeout_ms / 2;
+}
+
 /* What has stood in line for too long was never sent, and that is certain. */
 static void drop_old(struct publish *p, int64_t now_ms)
 {
+    const int64_t limit_ms = line_ms(&p->settings);
+
     for (int i = 0; i < p->settings.partitions; i++) {
         const struct line *line = &p->lines[i];
 
-        while (line->head != NIL && now_ms - p->entries[line->head].since_ms >=
-                                        p->settings.timeout_ms - 2 * CERTAINTY_MS) {
+        while (line->head != NIL && now_ms - p->entries[line->head].since_ms >= limit_ms) {
             fail_head(p, i);
         }
     }
@@ -260,10 +269,11 @@ static bool hand_over(struct publish *p, int partition)
     return false;
 }
 
+/* At least one command's, or a low rate would never let any go. */
 static void refill(struct publish *p, int64_t now_ms)
 {
     const int64_t rate = p->settings.rate;
-    const int64_t full = rate * RATE_WINDOW_MS;
+    const int64_t full = rate * RATE_WINDOW_MS > 1000 ? rate * RATE_WINDOW_MS : 1000;
 
     p->tokens += (now_ms - p->tokens_ms) * rate;
     p->tokens_ms = now_ms;

@@ -25,7 +25,7 @@ static const struct conf_option own[] = {
     CONF_MS("token-leeway", struct settings, token_leeway_ms, "5s", 0,
             JWT_LEEWAY_MAX_S *(int64_t)1000,
             "How far the issuer's clock may be off; whole seconds."),
-    CONF_INT("token-cache-max", struct settings, token_cache_max, 65536, 0, 16777216,
+    CONF_INT("token-cache-max", struct settings, token_cache_max, 65536, 0, JWT_CACHED_MAX,
              "Good tokens remembered, so that they need not be verified again; 640 bytes each."),
     CONF_INT("connections-max", struct settings, connections_max, 20000, 1, 1000000,
              "Connections at once; when full, an idle one makes room, else 503."),

@@ -17,6 +17,7 @@
 #include "common/base64url.h"
 #include "common/clock.h"
 #include "common/jwt.h"
+#include "producer/settings.h"
 
 #define KEY "0123456789abcdef0123456789abcdef"
 #define NOW 1800000000 /* seconds; all vectors are judged at this time, with a leeway of 10 s */
@@ -505,6 +506,21 @@ static void bearer(void **state)
                               "error_description=\"the token has expired\"");
 }
 
+/* Whatever the door's settings allow a verifier takes. */
+static void settings_of_the_door(void **state)
+{
+    int64_t most = -1;
+
+    (void)state;
+    for (const struct conf_group *g = settings_spec.groups; g->options != NULL; g++) {
+        for (const struct conf_option *o = g->options; o->name != NULL; o++) {
+            most = strcmp(o->name, "token-cache-max") == 0 ? o->max : most;
+        }
+    }
+    assert_true(most > 0);
+    jwt_destroy(make(NULL, NULL, (size_t)most));
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -526,7 +542,7 @@ int main(void)
         cmocka_unit_test(sizes),        cmocka_unit_test(issuer_and_audience),
         cmocka_unit_test(cache),        cmocka_unit_test(minted),
         cmocka_unit_test(known_answer), cmocka_unit_test(settings_out_of_range),
-        cmocka_unit_test(bearer),
+        cmocka_unit_test(bearer),       cmocka_unit_test(settings_of_the_door),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

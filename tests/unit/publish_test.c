@@ -55,7 +55,9 @@ struct world {
     struct clock_hands hands;
 };
 
-static void open_world(struct world *w, int64_t linger_ms, int64_t batch)
+/* more: what is not as usual; report, rate and timeout of it count. */
+static void open_world_with(struct world *w, int64_t linger_ms, int64_t batch,
+                            const struct publish_settings *more)
 {
     const struct kafka_settings kafka = {.brokers = "127.0.0.1:1", .client_id = "test"};
     const struct publish_settings s = {
@@ -66,8 +68,10 @@ static void open_world(struct world *w, int64_t linger_ms, int64_t batch)
         .linger_max_ms = linger_ms,
         .batch = batch,
         .queue_max = 100,
-        .timeout_ms = 10000,
-        .report = not_reported,
+        .timeout_ms = more->timeout_ms,
+        .rate = more->rate,
+        .report = more->report,
+        .arg = more->arg,
     };
     struct publish_settings mine = s;
     struct err err;
@@ -79,6 +83,12 @@ static void open_world(struct world *w, int64_t linger_ms, int64_t batch)
     mine.stats = w->stats = stats_create("producer", counters_rows, STAT_COUNT);
     w->publish = publish_create(w->base, &mine, &err);
     assert_non_null(w->publish);
+}
+
+static void open_world(struct world *w, int64_t linger_ms, int64_t batch)
+{
+    open_world_with(w, linger_ms, batch,
+                    &(struct publish_settings){.timeout_ms = 10000, .report = not_reported});
 }
 
 static void close_world(struct world *w)
@@ -146,6 +156,62 @@ static void a_full_line_goes_alone(void **state)
     close_world(&w);
 }
 
+/* Below ten a second, too: one each second. */
+static void a_low_rate_lets_one_go_at_a_time(void **state)
+{
+    struct world w;
+
+    (void)state;
+    open_world_with(
+        &w, 0, 500,
+        &(struct publish_settings){.timeout_ms = 10000, .rate = 1, .report = not_reported});
+    send_tick(&w, 0);
+    send_tick(&w, 1);
+    w.hands.mono_us += 5000000;
+    run_until(&w, 1);
+    assert_int_equal(publish_queued(w.publish), 1); /* what was not used is not saved */
+    w.hands.mono_us += 1000000;
+    run_until(&w, 0);
+    close_world(&w);
+}
+
+static void count_failed(const struct publish_report *report, void *arg)
+{
+    assert_int_equal(report->fate, INFLIGHT_FAILED);
+    (*(int *)arg)++;
+}
+
+/* One that stood in line for so long: whether it was too long to be sent. */
+static bool is_too_long(int64_t timeout_ms, int64_t in_line_ms)
+{
+    struct world w;
+    int failed = 0;
+
+    open_world_with(&w, 1000000, 500,
+                    &(struct publish_settings){
+                        .timeout_ms = timeout_ms, .report = count_failed, .arg = &failed});
+    send_tick(&w, 0);
+    w.hands.mono_us += in_line_ms * 1000;
+    publish_hurry(w.publish);
+    run_until(&w, 0);
+    assert_int_equal(publish_unreported(w.publish) + (size_t)failed, 1);
+    close_world(&w);
+    return failed == 1;
+}
+
+static void whatever_the_timeout_there_is_time_in_line(void **state)
+{
+    (void)state;
+    assert_false(is_too_long(1000, 0));
+    assert_false(is_too_long(1000, 499));
+    assert_true(is_too_long(1000, 500));
+    assert_false(is_too_long(1001, 499));
+    assert_false(is_too_long(2000, 999));
+    assert_true(is_too_long(2000, 1000));
+    assert_false(is_too_long(10000, 8999));
+    assert_true(is_too_long(10000, 9000));
+}
+
 static void the_logs_clock(void **state)
 {
     struct logclock c = {.is_known = false};
@@ -181,6 +247,8 @@ int main(void)
         cmocka_unit_test(lingering_stays_in_its_bounds),
         cmocka_unit_test(the_oldest_takes_all_along),
         cmocka_unit_test(a_full_line_goes_alone),
+        cmocka_unit_test(a_low_rate_lets_one_go_at_a_time),
+        cmocka_unit_test(whatever_the_timeout_there_is_time_in_line),
         cmocka_unit_test(the_logs_clock),
         cmocka_unit_test(a_brokers_clock_set_back_is_followed),
     };
