@@ -62,13 +62,15 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener;
     (void)len;
     read_peer(address, &peer);
-    if (h->connections >= h->settings.connections_max && !http_conn_evict(h)) {
-        http_count(h, STAT_HTTP_REFUSED_FULL, 1);
+    /* First: nobody gives way to one who may not come in. */
+    if (peers_is_full(h->peers, peer.address)) {
+        http_count(h, STAT_HTTP_REFUSED_IP, 1);
         turn_away(h, fd);
         return;
     }
-    if (!peers_enter(h->peers, peer.address)) {
-        http_count(h, STAT_HTTP_REFUSED_IP, 1);
+    if ((h->connections >= h->settings.connections_max && !http_conn_evict(h)) ||
+        !peers_enter(h->peers, peer.address)) {
+        http_count(h, STAT_HTTP_REFUSED_FULL, 1);
         turn_away(h, fd);
         return;
     }

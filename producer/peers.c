@@ -78,6 +78,13 @@ static size_t find_slot(const struct peers *p, const uint8_t client[PEERS_ADDRES
     return i;
 }
 
+bool peers_is_full(const struct peers *p, const uint8_t address[PEERS_ADDRESS_BYTES])
+{
+    uint8_t client[PEERS_ADDRESS_BYTES];
+    peers_client(address, client);
+    return p->slots[find_slot(p, client)].count >= p->limit;
+}
+
 bool peers_enter(struct peers *p, const uint8_t address[PEERS_ADDRESS_BYTES])
 {
     uint8_t client[PEERS_ADDRESS_BYTES];

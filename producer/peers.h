@@ -24,6 +24,10 @@ struct peers *peers_create(size_t connections, size_t limit) ATTR_MUSTCHECK;
 /* NULL is allowed. */
 void peers_destroy(struct peers *p);
 
+/* Whether the address has as many as it may. */
+bool peers_is_full(const struct peers *p,
+                   const uint8_t address[PEERS_ADDRESS_BYTES]) ATTR_MUSTCHECK;
+
 /* Counts one more; false, with nothing changed, when the address or the table is at its limit. */
 bool peers_enter(struct peers *p, const uint8_t address[PEERS_ADDRESS_BYTES]) ATTR_MUSTCHECK;
 

@@ -285,6 +285,7 @@ static void peers_counting(void **state)
         random = random * 1664525 + 1013904223;
         unsigned int n = (random >> 8) % ADDRESSES;
         address_of(address, n);
+        assert_int_equal(peers_is_full(p, address), counts[n] >= LIMIT);
         if ((random >> 4 & 3) != 0) {
             bool expected = counts[n] < LIMIT && all < ALL;
             assert_int_equal(peers_enter(p, address), expected);

@@ -232,6 +232,31 @@ static void full_of_one_address(void **state)
     close(d);
 }
 
+/* Nobody's connection is closed for one who has as many as he may. */
+static void full_and_of_one_address(void **state)
+{
+    (void)state;
+    w.settings.connections_max = 2;
+    w.settings.connections_per_ip_max = 1;
+    serve();
+    int stranger = dial();
+    say(stranger, GET("/x"));
+    hear(stranger, 1);
+    int greedy = dial_from("127.0.0.2");
+    WAIT_FOR(http_connections(w.http) == 2);
+    int more = dial_from("127.0.0.2");
+    hear_end(more);
+    assert_non_null(strstr(heard, "HTTP/1.1 503 "));
+    assert_int_equal(stats_get(w.stats, STAT_HTTP_REFUSED_IP), 1);
+    assert_int_equal(stats_get(w.stats, STAT_HTTP_EVICTED), 0);
+    say(stranger, GET("/y"));
+    hear(stranger, 1);
+    assert_true(is_answer("200", "/y"));
+    close(stranger);
+    close(greedy);
+    close(more);
+}
+
 /* Without descriptors the listener rests instead of spinning, and recovers. */
 static void no_descriptors(void **state)
 {
@@ -269,6 +294,7 @@ int main(void)
         TEST(idle),
         TEST(full),
         TEST(full_of_one_address),
+        TEST(full_and_of_one_address),
         TEST(no_descriptors),
     };
 

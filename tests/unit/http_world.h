@@ -56,6 +56,7 @@ void handle(struct http_request *req, void *arg);
 /* ---- a client ---- */
 
 int dial(void);
+int dial_from(const char *address); /* of ours */
 void say(int fd, const char *text);
 
 /* What has come since the last hear(), or since heard_len was set to 0. */
