@@ -24,12 +24,14 @@
 #include "guardian/ledger_impl.h"
 #include "guardian/mark.h"
 #include "guardian/rebuild.h"
+#include "guardian/record.h"
 #include "guardian/report.h"
 #include "guardian/sweep.h"
 
 enum {
     POLL_MS = 50,
     OUT_BYTES = 16 << 20,
+    DETAIL_BYTES = 65536,
 };
 
 /* What became of one partition's mark. */
@@ -37,8 +39,9 @@ struct mark_run {
     bool is_sent, is_stored; /* Kafka has it */
     bool is_met;             /* the guardian has met it */
     bool is_clean;
-    bool is_chained; /* the raw record leads from chain_before to chain */
-    bool is_drifted; /* Redis and MySQL differ: a rebuild would close it */
+    bool is_different; /* compared, and not clean */
+    bool is_chained;   /* the raw record leads from chain_before to chain */
+    bool is_drifted;   /* Redis and MySQL differ: a rebuild would close it */
     bool is_repaired;
     int64_t offset;
     int64_t orders, payments, items, differences;
@@ -162,6 +165,7 @@ static bool take_run(const struct slice *columns, unsigned n, void *arg)
     mark->is_met = true;
     mark->offset = number_of(columns[1]);
     mark->is_clean = number_of(columns[2]) == MARK_CLEAN;
+    mark->is_different = number_of(columns[2]) == MARK_DIFFERENT;
     if (number_of(columns[2]) == MARK_SKIPPED) {
         report_unchecked(
             &r->report,
@@ -238,7 +242,7 @@ static void await_runs(struct reconcile *r)
         report_unchecked(&r->report, "%s", err.text);
     }
     for (int i = 0; i < r->n_parts; i++) {
-        if (r->marks[i].is_met && !r->marks[i].is_clean) {
+        if (r->marks[i].is_different) {
             r->marks[i].is_drifted = true;
             tell_drift(r, i);
         }
@@ -450,13 +454,39 @@ static bool sweep(struct reconcile *r, int partition)
     return ok;
 }
 
+/* A rebuild takes MySQL's word for all of it, so that must at least not contradict itself. */
+static bool is_mysql_sound(struct reconcile *r, int partition, struct err *err)
+{
+    struct mark_record record = {0};
+    struct slice rest;
+    struct buf detail;
+    int64_t position;
+    bool ok;
+
+    buf_init(&detail, DETAIL_BYTES);
+    ok = record_begin(r->db, partition, -1, 0, &position, err) &&
+         mark_read(r->db, partition, &record, err);
+    db_rollback(r->db);
+    if (ok && mark_compare_within(&record, &detail) > 0) {
+        const struct slice line = slice_cut(buf_slice(&detail), '\n', &rest);
+
+        ok = err_set(err, ERR_FATAL,
+                     "MySQL contradicts itself, so it is the wrong copy: restore it from a backup "
+                     "(%.*s)",
+                     (int)line.len, line.ptr);
+    }
+    mark_record_fini(&record);
+    buf_fini(&detail);
+    return ok;
+}
+
 /* The difference stays told: it is the next run that must be clean. */
 static void repair(struct reconcile *r, int partition)
 {
     struct rebuild rebuild = {.settings = r->settings, .partition = partition};
     struct err err = {0};
 
-    if (rebuild_partition(&rebuild, &err) == REBUILD_DONE) {
+    if (is_mysql_sound(r, partition, &err) && rebuild_partition(&rebuild, &err) == REBUILD_DONE) {
         r->marks[partition].is_repaired = true;
     } else {
         report_unchecked(&r->report, "partition %d: not repaired: %s", partition, err.text);

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lib import kafka, record
@@ -584,3 +585,35 @@ def refused(shopper, item):
     """The reason, and when to come again, of an order that is answered 503."""
     answer = shopper.order(item, wait=0, patient=False)
     return answer.status_code == 503 and (answer.json()["reason"], int(answer.headers["Retry-After"]))
+
+
+# ---------------------------------------------------------------- what reconcile does not repair
+
+
+def test_what_was_not_compared_is_not_repaired(sold):
+    """MySQL did not answer at the mark: nothing is known to differ, so nothing is wiped."""
+    sold.guardian(mysql_timeout="1s").ready()
+    lock = sold.connect(sold.database)
+    with lock, lock.cursor() as cursor, ThreadPoolExecutor() as one:
+        cursor.execute("LOCK TABLES payments WRITE")
+        run = one.submit(sold.reconcile, 2, "--repair")
+        wait_until(lambda: len(sold.rows("SELECT 1 FROM reconcile_runs WHERE clean = 2")) == 2, 60, "both are skipped")
+        cursor.execute("UNLOCK TABLES")
+        report = run.result()
+    assert report["repaired"] == [] and report["differences"] == []
+    assert sum("could not compare at the mark" in text for text in report["unchecked"]) == 2
+    clean(sold)
+
+
+def test_a_mysql_that_contradicts_itself_is_not_copied(sold):
+    """Ten units that nobody ever added: in Redis they would be sold."""
+    sold.guardian().ready()
+    item, partition = sold.rows("SELECT item_id, partition_id FROM items WHERE available > 0 LIMIT 1")[0]
+    was = sold.redis.hget(sold.key(partition, "items"), item.decode())
+    sold.edit("UPDATE items SET total = total + 10, available = available + 10 WHERE item_id = %s", item)
+    report = sold.reconcile(2, "--repair")
+    assert report["repaired"] == []
+    assert any("not repaired: MySQL contradicts itself" in text for text in report["unchecked"])
+    assert sold.redis.hget(sold.key(partition, "items"), item.decode()) == was
+    sold.edit("UPDATE items SET total = total - 10, available = available - 10 WHERE item_id = %s", item)
+    clean(sold)
