@@ -1,9 +1,10 @@
 /*
  * sql.h - a connection to MySQL or MariaDB, as every program of ours makes it.
  *
- * Over TCP, with bounded waits, in utf8mb4, and encrypted when the server can be: an account or a
- * server may demand it, and without it MySQL's caching_sha2_password depends on keys that a server
- * need not have.  The certificate is not verified.
+ * Over TCP, with bounded waits and a kernel that asks whether the server's host is still there, in
+ * utf8mb4, and encrypted when the server can be: an account or a server may demand it, and without it
+ * MySQL's caching_sha2_password depends on keys that a server need not have.  The certificate is not
+ * verified.
  */
 #ifndef COMMON_SQL_H
 #define COMMON_SQL_H

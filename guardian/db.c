@@ -5,16 +5,23 @@
  * wait_timeout is short: a guardian that is frozen in the middle of a transaction would otherwise
  * keep its row locks for eight hours.  The price is that an idle connection is closed by the
  * server, so one that has rested is replaced before it is used.
+ *
+ * A server that sorts a million rows sends nothing before it has done so, and the library's time
+ * for a read cannot be changed later.  So who may wait longer for an answer waits for its first byte
+ * here, and leaves the rest to the library.
  */
 #include "guardian/db.h"
 
 #include <errmsg.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <mysql.h>
 #include <mysqld_error.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/sql.h"
@@ -24,6 +31,8 @@ enum {
     WAIT_TIMEOUT_S = 60,
     REST_MS = 30000,
     LOCK_WAIT_S = 5,
+    ROW_WAIT_S = 600, /* how long we may be busy with one row */
+    SLICE_MS = 200,   /* how often it is asked whether the answer is still wanted */
 };
 
 struct db {
@@ -150,12 +159,13 @@ static bool prepare_session(struct db *db, struct err *err)
 {
     bool is_write = db->session == DB_SESSION_WRITE;
     struct session_check check = {.isolation = is_write ? "READ-COMMITTED" : "REPEATABLE-READ"};
-    char sql[256];
+    char sql[320];
     int n =
         snprintf(sql, sizeof(sql),
                  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit "
-                 "= 0, innodb_lock_wait_timeout = %d, wait_timeout = %d, time_zone = '+00:00'",
-                 LOCK_WAIT_S, is_write ? WAIT_TIMEOUT_S : 28800);
+                 "= 0, innodb_lock_wait_timeout = %d, wait_timeout = %d, net_write_timeout = %d, "
+                 "time_zone = '+00:00'",
+                 LOCK_WAIT_S, is_write ? WAIT_TIMEOUT_S : 28800, ROW_WAIT_S);
 
     if (!db_exec(db, (struct slice){sql, (size_t)n}, NULL, err)) {
         return false;
@@ -176,7 +186,7 @@ static bool prepare_session(struct db *db, struct err *err)
     return true;
 }
 
-bool db_connect(struct db *db, struct err *err)
+static bool open_session(const struct db *db, MYSQL *mysql)
 {
     const struct db_settings *s = db->settings;
     const struct sql_address where = {
@@ -188,6 +198,11 @@ bool db_connect(struct db *db, struct err *err)
         .timeout_ms = s->timeout_ms,
     };
 
+    return sql_connect(mysql, &where);
+}
+
+bool db_connect(struct db *db, struct err *err)
+{
     if (db->failed) {
         db_rollback(db);
     }
@@ -200,7 +215,7 @@ bool db_connect(struct db *db, struct err *err)
     if (db->mysql == NULL) {
         return err_set(err, ERR_RETRY, "mysql: no memory for a connection");
     }
-    if (!sql_connect(db->mysql, &where)) {
+    if (!open_session(db, db->mysql)) {
         bool rc = fail(db, "connect", err);
 
         close_connection(db);
@@ -226,19 +241,87 @@ static bool usable(struct db *db, struct err *err)
     return true;
 }
 
+static bool is_patient(const struct db *db)
+{
+    return db->settings->answer_ms > db->settings->timeout_ms;
+}
+
+/* The server would go on with what nobody waits for any more, beside the next attempt. */
+static void end_on_server(const struct db *db)
+{
+    MYSQL *other = mysql_init(NULL);
+    char sql[40];
+
+    (void)snprintf(sql, sizeof(sql), "KILL %lu", mysql_thread_id(db->mysql));
+    if (other != NULL && open_session(db, other)) {
+        (void)mysql_query(other, sql); /* if not, it goes on */
+    }
+    mysql_close(other);
+}
+
+static bool give_up(struct db *db, const char *why, struct err *err)
+{
+    end_on_server(db);
+    db->failed = true;
+    db->error = CR_SERVER_LOST;
+    return err_set(err, ERR_RETRY, "mysql: %s", why);
+}
+
+/* Waits for the first byte; what is wrong with the connection the library finds out. */
+static bool await_answer(struct db *db, struct err *err)
+{
+    const struct db_settings *s = db->settings;
+    const int64_t deadline_ms = clock_mono_ms() + s->answer_ms;
+    struct pollfd fd = {.fd = mysql_get_socket(db->mysql), .events = POLLIN};
+
+    for (;;) {
+        const int n = poll(&fd, 1, SLICE_MS);
+
+        if (n > 0 || (n < 0 && errno != EINTR)) {
+            return true;
+        }
+        if (s->cancelled != NULL && atomic_load(s->cancelled)) {
+            return give_up(db, "no answer yet, and none is wanted any more", err);
+        }
+        if (clock_mono_ms() >= deadline_ms) {
+            return give_up(db, "no answer in time", err);
+        }
+    }
+}
+
+static bool send_statement(struct db *db, struct slice sql, const char *what, struct err *err)
+{
+    if (!is_patient(db)) {
+        return mysql_real_query(db->mysql, sql.ptr, sql.len) == 0 || fail(db, what, err);
+    }
+    if (mysql_send_query(db->mysql, sql.ptr, sql.len) != 0) {
+        return fail(db, what, err);
+    }
+    return await_answer(db, err) &&
+           (mysql_read_query_result(db->mysql) == 0 || fail(db, what, err));
+}
+
 bool db_exec(struct db *db, struct slice sql, int64_t *affected, struct err *err)
 {
-    if (!usable(db, err)) {
+    if (!usable(db, err) || !send_statement(db, sql, "statement", err)) {
         return false;
-    }
-    if (mysql_real_query(db->mysql, sql.ptr, sql.len) != 0) {
-        return fail(db, "statement", err);
     }
     db->used_ms = clock_mono_ms();
     if (affected != NULL) {
         *affected = (int64_t)mysql_affected_rows(db->mysql);
     }
     return true;
+}
+
+/* Of those who read whole tables: millions of rows may follow, to be read only to be thrown away. */
+static void leave(struct db *db)
+{
+    if (!is_patient(db)) {
+        return;
+    }
+    (void)shutdown(mysql_get_socket(db->mysql), SHUT_RDWR);
+    db->failed = true;
+    db->error = CR_SERVER_LOST;
 }
 
 /* Rows are streamed: a reader of millions must not hold them all. */
@@ -250,11 +333,8 @@ bool db_query(struct db *db, struct slice sql, db_row_fn *row, void *arg, struct
     MYSQL_ROW values;
     unsigned n;
 
-    if (!usable(db, err)) {
+    if (!usable(db, err) || !send_statement(db, sql, "query", err)) {
         return false;
-    }
-    if (mysql_real_query(db->mysql, sql.ptr, sql.len) != 0) {
-        return fail(db, "query", err);
     }
     result = mysql_use_result(db->mysql);
     if (result == NULL) {
@@ -269,6 +349,7 @@ bool db_query(struct db *db, struct slice sql, db_row_fn *row, void *arg, struct
             columns[i] = (struct slice){values[i], values[i] == NULL ? 0 : lengths[i]};
         }
         if (!row(columns, n, arg)) {
+            leave(db);
             break;
         }
     }

@@ -7,13 +7,14 @@
  * going on would commit half of it.
  *
  * Nothing reconnects behind the caller's back.  db_connect() at the start of a transaction does,
- * when there is no connection or it has been idle for long.  Every call is bounded by the timeout.
+ * when there is no connection or it has been idle for long.  Every call is bounded by the timeouts.
  *
  * An error of db_commit() with ERR_RETRY is "unknown": it may have been committed.
  */
 #ifndef GUARDIAN_DB_H
 #define GUARDIAN_DB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,7 +27,9 @@ struct db;
 struct db_settings {
     const char *host, *user, *password, *database; /* borrowed for the life of the connections */
     int port;
-    int64_t timeout_ms; /* for connecting, each read and each write */
+    int64_t timeout_ms;           /* for connecting, each read and each write */
+    int64_t answer_ms;            /* from a statement to the first of its answer, if that is more */
+    const atomic_bool *cancelled; /* then: true: no answer is wanted any more; may be NULL */
 };
 
 enum db_session {
@@ -55,7 +58,8 @@ bool db_exec(struct db *db, struct slice sql, int64_t *affected, struct err *err
 
 /*
  * Calls row for each row, until it returns false; a NULL column is an absent slice.  row must not
- * use the connection.
+ * use the connection.  Where answers are waited for longer, false ends the transaction as an error
+ * does.
  */
 typedef bool db_row_fn(const struct slice *columns, unsigned n, void *arg);
 bool db_query(struct db *db, struct slice sql, db_row_fn *row, void *arg,

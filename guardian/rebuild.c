@@ -1,6 +1,8 @@
 /*
- * Everything that may refuse comes before the first write.  From then on the partition is closed, and
- * the pieces are numbered, so that one whose answer was lost can be sent again.
+ * Everything that may refuse comes before the first write, and so does the long wait: MySQL sorts
+ * all orders before it gives the first one, and until then the partition stays as it is.  From the
+ * first write on it is closed, and the pieces are numbered, so that one whose answer was lost can be
+ * sent again.
  */
 #include "guardian/rebuild.h"
 
@@ -40,6 +42,8 @@ struct work {
     struct db *db;
     struct peek *redis;
     struct refill refill;
+    bool has_looked;         /* before anything was read */
+    struct peek_look before; /* then */
     char token[2 * TOKEN_BYTES + 1];
     char fence[KEY_BYTES]; /* the key `rebuild` */
     bool is_taken;
@@ -104,17 +108,43 @@ static bool find_keys(struct work *w, struct keys *keys, struct err *err)
     return peek_each_key(w->redis, w->r->partition, take_key, keys, err);
 }
 
+/*
+ * Reading took its time.  Who has begun meanwhile, or goes on, is left alone, and what has come to
+ * MySQL's position is whole again.  A Redis of which nothing can be told is wiped like any other.
+ */
+static bool is_still_wanted(struct work *w, struct err *err)
+{
+    const struct peek_look *before = &w->before;
+    struct peek_look now;
+    struct err ignored;
+
+    if (is_cancelled(w)) {
+        return err_set(err, ERR_RETRY, "given up");
+    }
+    if (!w->has_looked || !peek_look(w->redis, w->r->partition, &now, &ignored)) {
+        return true;
+    }
+    if (now.found == PEEK_REBUILD) {
+        w->is_taken = before->found != PEEK_REBUILD || strcmp(before->token, now.token) != 0 ||
+                      before->progress != now.progress;
+        return !w->is_taken || err_set(err, ERR_RETRY, "another rebuild is under way");
+    }
+    w->is_taken =
+        now.found == PEEK_STATE && before->found != PEEK_STATE && now.watermark >= w->at.position;
+    return !w->is_taken || err_set(err, ERR_RETRY, "it has come to its position meanwhile");
+}
+
 static bool begin(struct work *w, struct err *err)
 {
     struct keys *keys = xcalloc(1, sizeof(*keys));
     unsigned char random[TOKEN_BYTES];
     char due[KEY_BYTES];
     struct peek_call call = {rebuild_begin_lua, sizeof(rebuild_begin_lua), keys->at, 0, 0};
-    bool ok;
+    bool ok = is_still_wanted(w, err);
 
     arc4random_buf(random, sizeof(random));
     hex_encode(random, sizeof(random), w->token);
-    ok = find_keys(w, keys, err);
+    ok = ok && find_keys(w, keys, err);
     failpoint_kill("rebuild.found");
     call.n_keys = keys->n;
     keys->at[keys->n] = slice_str(w->token);
@@ -140,6 +170,10 @@ static bool put(const struct refill_piece *piece, void *arg, struct err *err)
     char key[KEY_BYTES], number[24];
     bool ok;
 
+    if (!w->r->has_begun && !begin(w, err)) {
+        free(words);
+        return false;
+    }
     failpoint_kill("rebuild.piece");
     w->r->pieces++;
     words[0] = slice_str(w->fence);
@@ -165,6 +199,9 @@ static bool end(struct work *w, struct err *err)
     struct slice rest;
     bool ok;
 
+    if (!w->r->has_begun && !begin(w, err)) {
+        return false;
+    }
     buf_init(&text, LOG_BYTES);
     words[0] = slice_str(w->fence);
     words[1] =
@@ -219,8 +256,9 @@ static bool take_hold(const struct snapshot_hold *hold, void *arg, struct err *e
 static bool fill(struct work *w, struct err *err)
 {
     const struct snapshot_sink sink = {use_hold_ms, take_field, take_hold, w};
-    bool ok = w->at.position < 0 ||
-              (snapshot_read(w->db, w->r->partition, &sink, err) && refill_flush(&w->refill, err));
+    bool ok =
+        w->at.position < 0 || (snapshot_read_orders_first(w->db, w->r->partition, &sink, err) &&
+                               refill_flush(&w->refill, err));
 
     w->r->orders = w->refill.orders;
     w->r->payments = w->refill.payments;
@@ -230,6 +268,7 @@ static bool fill(struct work *w, struct err *err)
 static bool look_up(struct work *w, struct err *err)
 {
     const int64_t deadline_ms = clock_mono_ms() + w->r->settings->timeout_ms;
+    struct err ignored;
 
     if (!db_connect(w->db, err) ||
         !db_exec(w->db, SLICE_LIT("START TRANSACTION WITH CONSISTENT SNAPSHOT"), NULL, err) ||
@@ -249,23 +288,25 @@ static bool look_up(struct work *w, struct err *err)
         return false;
     }
     w->r->is_proven = w->at.position < 0 || w->anchor.is_proven;
+    w->has_looked = peek_look(w->redis, w->r->partition, &w->before, &ignored);
     return true;
 }
 
 enum rebuild_end rebuild_partition(struct rebuild *r, struct err *err)
 {
-    const struct db_settings mysql = settings_db(r->settings);
+    struct db_settings mysql = settings_db(r->settings);
     const int64_t started_ms = clock_mono_ms();
     struct work *w = xcalloc(1, sizeof(*w));
     enum rebuild_end result = REBUILD_FAILED;
     bool ok;
 
+    mysql.cancelled = r->cancelled;
     w->r = r;
     w->db = db_create(&mysql, DB_SESSION_READ);
     w->redis = peek_create(&r->settings->redis, r->settings->redis_timeout_ms);
     refill_init(&w->refill, put, w);
     (void)peek_key(w->redis, r->partition, "rebuild", w->fence, sizeof(w->fence));
-    ok = look_up(w, err) && begin(w, err) && fill(w, err) && end(w, err);
+    ok = look_up(w, err) && fill(w, err) && end(w, err);
     r->took_ms = clock_mono_ms() - started_ms;
     if (ok) {
         result = REBUILD_DONE;

@@ -3,6 +3,8 @@
  *
  * What comes after that position the matcher applies again, and its outcomes come out again with the
  * same bytes.  The partition is closed from the first write to the last; whoever begins later wins.
+ * Before the first write MySQL has read and sorted what is to be written, which may take minutes; who
+ * is found to have begun by then is left alone.
  *
  * Blocks; any thread that may use db.h.
  */
@@ -22,7 +24,7 @@ enum rebuild_end {
     REBUILD_DONE = 0,
     REBUILD_REFUSED = 1, /* MySQL and the log do not fit: nothing was changed */
     REBUILD_FAILED = 2,  /* somebody did not answer; if it was begun, it has to be done again */
-    REBUILD_TAKEN = 3,   /* another rebuild began later, or finished */
+    REBUILD_TAKEN = 3,   /* another rebuild began later, goes on, or finished */
 };
 
 struct rebuild {

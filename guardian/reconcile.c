@@ -53,7 +53,7 @@ struct reconcile {
     const struct settings *settings;
     struct report report;
     struct event_base *base;
-    struct db_settings mysql;
+    struct db_settings mysql, lease_mysql;
     struct db *lease, *db;
     struct peek *redis;
     struct kafka_settings kafka;
@@ -532,8 +532,10 @@ static bool start(struct reconcile *r)
     ok = command_set_text(&r->run_id, slice_str(text));
     r->base = event_base_new();
     r->mysql = settings_db(r->settings);
+    r->lease_mysql = r->mysql;
+    r->lease_mysql.answer_ms = 0;
     r->kafka = settings_kafka(r->settings);
-    r->lease = db_create(&r->mysql, DB_SESSION_READ);
+    r->lease = db_create(&r->lease_mysql, DB_SESSION_READ);
     r->db = db_create(&r->mysql, DB_SESSION_READ);
     r->redis = peek_create(&r->settings->redis, r->settings->redis_timeout_ms);
     r->sweep = (struct sweep){

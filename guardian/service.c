@@ -257,6 +257,7 @@ static bool start_admin(struct service *s, struct err *err)
 static bool start(struct service *s, struct err *err)
 {
     s->mysql = settings_db(s->settings);
+    s->mysql.answer_ms = 0; /* the sale waits for these */
     s->kafka = settings_kafka(s->settings);
     s->pool_settings = (struct pool_settings){
         .mysql = &s->mysql,

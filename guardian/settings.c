@@ -24,6 +24,8 @@ static const struct conf_option own[] = {
             "Standstill after which a rebuild that somebody has begun is done again."),
     CONF_MS("mysql-timeout", struct settings, mysql_timeout_ms, "20s", 1000, 600000,
             "Longest wait for MySQL to connect or to answer."),
+    CONF_MS("mysql-scan-timeout", struct settings, mysql_scan_ms, "15m", 1000, 86400000,
+            "The same where whole tables are read: rebuild, verify, reconcile, migrate."),
     CONF_MS("redis-timeout", struct settings, redis_timeout_ms, "5s", 100, 600000,
             "Longest wait for Redis to connect or to answer."),
     CONF_MS("drain-timeout", struct settings, drain_ms, "30s", 100, 3600000,
@@ -127,6 +129,7 @@ struct db_settings settings_db(const struct settings *settings)
         .database = settings->mysql.database,
         .port = (int)settings->mysql.port,
         .timeout_ms = settings->mysql_timeout_ms,
+        .answer_ms = settings->mysql_scan_ms,
     };
 }
 

@@ -31,6 +31,7 @@ struct settings {
     bool auto_rebuild;
     int64_t rebuild_stall_ms;
     int64_t mysql_timeout_ms;
+    int64_t mysql_scan_ms;
     int64_t redis_timeout_ms;
     int64_t drain_ms;
 
@@ -55,7 +56,7 @@ struct settings {
 
 extern const struct conf_spec settings_spec;
 
-/* Where MySQL is; borrows from settings. */
+/* Where MySQL is, for who reads whole tables; borrows from settings. */
 struct db_settings settings_db(const struct settings *settings);
 
 /* Where Kafka is; likewise. */

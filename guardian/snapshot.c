@@ -7,6 +7,7 @@
 
 enum {
     SQL_BYTES = 400,
+    TABLES = 4,
 };
 
 struct reading {
@@ -47,13 +48,12 @@ static bool query(struct reading *r, struct db *db, db_row_fn *row, const char *
     return db_query(db, slice_str(sql), row, r, err) && !r->has_failed;
 }
 
-static bool read_fields(struct reading *r, struct db *db, int partition, struct err *err)
+static bool read_fields(struct reading *r, struct db *db, int partition,
+                        const enum record_table order[TABLES], struct err *err)
 {
-    static const enum record_table order[] = {RECORD_ITEMS, RECORD_OPERATIONS, RECORD_PAYMENTS,
-                                              RECORD_ORDERS};
     bool ok = true;
 
-    for (size_t i = 0; ok && i < sizeof(order) / sizeof(order[0]); i++) {
+    for (size_t i = 0; ok && i < TABLES; i++) {
         const struct record_range range = {
             .partition = partition,
             .table = order[i],
@@ -66,7 +66,8 @@ static bool read_fields(struct reading *r, struct db *db, int partition, struct 
     return ok;
 }
 
-bool snapshot_read(struct db *db, int partition, const struct snapshot_sink *sink, struct err *err)
+static bool read_all(struct db *db, int partition, const enum record_table order[TABLES],
+                     const struct snapshot_sink *sink, struct err *err)
 {
     struct reading r = {.sink = sink};
     char hold_ms[SQL_BYTES], holds[SQL_BYTES];
@@ -82,10 +83,27 @@ bool snapshot_read(struct db *db, int partition, const struct snapshot_sink *sin
                    "WHERE partition_id = %d AND state = 'H' AND remembered = %d "
                    "ORDER BY due - decided_at, due, decided_offset",
                    partition, LEDGER_REMEMBERED);
-    ok = query(&r, db, take_hold_ms, hold_ms, err) && read_fields(&r, db, partition, err) &&
+    ok = query(&r, db, take_hold_ms, hold_ms, err) && read_fields(&r, db, partition, order, err) &&
          query(&r, db, take_hold, holds, err);
     if (r.has_failed) {
         *err = r.err;
     }
     return ok;
+}
+
+bool snapshot_read(struct db *db, int partition, const struct snapshot_sink *sink, struct err *err)
+{
+    static const enum record_table order[TABLES] = {RECORD_ITEMS, RECORD_OPERATIONS,
+                                                    RECORD_PAYMENTS, RECORD_ORDERS};
+
+    return read_all(db, partition, order, sink, err);
+}
+
+bool snapshot_read_orders_first(struct db *db, int partition, const struct snapshot_sink *sink,
+                                struct err *err)
+{
+    static const enum record_table order[TABLES] = {RECORD_ORDERS, RECORD_ITEMS, RECORD_OPERATIONS,
+                                                    RECORD_PAYMENTS};
+
+    return read_all(db, partition, order, sink, err);
 }

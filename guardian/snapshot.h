@@ -36,4 +36,8 @@ struct snapshot_sink {
 bool snapshot_read(struct db *db, int partition, const struct snapshot_sink *sink,
                    struct err *err) ATTR_MUSTCHECK;
 
+/* The same with orders before the other fields: MySQL sorts them for long before it gives any. */
+bool snapshot_read_orders_first(struct db *db, int partition, const struct snapshot_sink *sink,
+                                struct err *err) ATTR_MUSTCHECK;
+
 #endif /* GUARDIAN_SNAPSHOT_H */

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -657,3 +658,15 @@ def test_a_server_that_demands_encryption(world, tmp_path):
     finally:
         server.kill()
         server.wait()
+
+
+def test_migrate_waits_for_a_long_statement(world):
+    """A table of millions is not altered within mysql-timeout."""
+    world.migrate()
+    lock = world.connect(world.database)
+    with lock, lock.cursor() as cursor, ThreadPoolExecutor() as one:
+        cursor.execute("LOCK TABLES schema_version WRITE")
+        run = one.submit(world.command, "migrate", mysql_timeout="1s")
+        holds_for(lambda: not run.done(), 4, "it waits")
+        cursor.execute("UNLOCK TABLES")
+        assert run.result().returncode == 0, run.result().stderr

@@ -4,10 +4,12 @@ What a rebuilt Redis must hold is told by what stood there before: every key is 
 """
 
 import json
+import os
 import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from lib import kafka, record
@@ -617,3 +619,120 @@ def test_a_mysql_that_contradicts_itself_is_not_copied(sold):
     assert sold.redis.hget(sold.key(partition, "items"), item.decode()) == was
     sold.edit("UPDATE items SET total = total - 10, available = available - 10 WHERE item_id = %s", item)
     clean(sold)
+
+
+# ---------------------------------------------------------------- a MySQL that sorts for long
+
+
+@contextmanager
+def slow_orders(w):
+    """MySQL gives no orders before the block is over.  The lock is on payments, which are read with them."""
+    lock = w.connect(w.database)
+    with lock, lock.cursor() as cursor:
+        cursor.execute("LOCK TABLES payments WRITE")
+        yield
+        cursor.execute("UNLOCK TABLES")
+
+
+def waiting(w):
+    """How many queries of orders wait there."""
+    return w.rows(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = %s AND INFO LIKE 'SELECT o.user_id %%'",
+        w.database,
+    )[0][0]
+
+
+def test_it_stays_open_while_mysql_sorts(sold):
+    """For longer than mysql-timeout, too."""
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    with slow_orders(sold):
+        process = start_rebuild(sold, "none:1", mysql_timeout="1s")
+        wait_until(lambda: waiting(sold), 60, "it waits for the orders")
+        holds_for(lambda: process.poll() is None and not sold.redis.exists(sold.key(0, "rebuild")), 4, "it is open")
+        assert dump(sold, 0) == before
+    assert process.wait(60) == DONE, process.stdout.read()
+    assert dump(sold, 0) == before
+
+
+def test_one_that_cannot_succeed_changes_nothing(sold):
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    with slow_orders(sold):
+        said = rebuild(sold, FAILED, "--partition=0", mysql_timeout="1s", mysql_scan_timeout="2s")
+        assert "unchanged: mysql: no answer in time" in said
+        wait_until(lambda: not waiting(sold), 60, "MySQL has given it up as well")
+    assert dump(sold, 0) == before
+
+
+def test_a_guardian_that_waits_for_the_sort_can_be_stopped(sold):
+    sold.redis.delete(sold.key(0, "log"))
+    with slow_orders(sold):
+        g = sold.guardian(drain_timeout="50s").ready()
+        wait_until(lambda: g.lines("rebuild.begins") and waiting(sold), 60, "it waits for the orders")
+        assert g.stop() == 0
+        wait_until(lambda: not waiting(sold), 60, "MySQL has given it up as well")
+    assert not sold.redis.exists(sold.key(0, "rebuild"))
+    rebuilt(sold.guardian().ready(), "keys")
+    clean(sold, "partition.needs_rebuild")
+
+
+def test_who_was_quicker_is_left_alone(sold):
+    """Somebody else begins, goes on, or has finished, while MySQL sorts."""
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    keys = {key: sold.redis.dump(key) for key in sold.redis.scan_iter(f"{sold.name}:{{0}}:*", 1000)}
+    fence = sold.key(0, "rebuild")
+
+    def meanwhile(first, then):
+        """Of a rebuild that finds `first`, and `then` when the orders come."""
+        wipe(sold, 0)
+        first()
+        with slow_orders(sold):
+            process = start_rebuild(sold, "none:1")
+            wait_until(lambda: waiting(sold), 60, "it waits for the orders")
+            then()
+        return process.wait(60), process.stdout.read()
+
+    def goes_on(progress):
+        return lambda: sold.redis.hset(fence, mapping={"token": "somebody", "progress": progress})
+
+    def is_back():
+        for key, value in keys.items():
+            sold.redis.restore(key, 0, value)
+
+    for first, then in (nothing, goes_on(0)), (goes_on(4), goes_on(5)):
+        code, said = meanwhile(first, then)
+        assert code == TAKEN and "another rebuild is under way" in said
+        assert sold.redis.hget(fence, "token") == "somebody"
+    assert meanwhile(nothing, is_back)[0] == TAKEN
+    assert dump(sold, 0) == before
+    # One that stands still is not waited for.
+    assert meanwhile(goes_on(4), nothing)[0] == DONE
+    assert dump(sold, 0) == before
+
+
+def nothing():
+    """Happens."""
+
+
+def test_the_kernel_asks_whether_mysql_is_there(sold):
+    """The wait for a sort has no short end, so a host that is gone must be noticed otherwise."""
+    with slow_orders(sold):
+        process = start_rebuild(sold, "none:1", mysql_timeout="20s")
+        wait_until(lambda: waiting(sold), 60, "it waits for the orders")
+        timers = keepalives(process, int(sold.stack.env["MYSQL_PORT"]))
+    assert process.wait(60) == DONE
+    assert timers and all(0 < seconds <= 11 for seconds in timers), timers
+
+
+def keepalives(process, port):
+    """In how many seconds the kernel asks about each connection of a process to a port; None: never."""
+    sockets = {os.readlink(fd.path) for fd in os.scandir(f"/proc/{process.pid}/fd")}
+    with open(f"/proc/{process.pid}/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return [
+        int(row[5].split(":")[1], 16) / os.sysconf("SC_CLK_TCK") if row[5].startswith("02:") else None
+        for row in rows
+        if f"socket:[{row[9]}]" in sockets and int(row[2].split(":")[1], 16) == port
+    ]
