@@ -1,20 +1,24 @@
 /*
  * Whoever reads the log again starts at a record that it has already applied: MySQL's position, the
  * record at Redis's watermark, the first record of the oldest batch of the outbox.  The earliest of
- * these stays, and of the outcomes that of MySQL's position.
+ * these stays, and of the outcomes that of MySQL's position, or of an older one that is to be gone
+ * back to.
  */
 #include "guardian/archive.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/daemon.h"
+#include "common/outcome.h"
 #include "common/xmalloc.h"
 #include "guardian/anchor.h"
 #include "guardian/commit.h"
 #include "guardian/peek.h"
+#include "guardian/scan.h"
 
 struct trim {
     const struct settings *settings;
@@ -52,12 +56,54 @@ static bool find_first(struct trim *t, int partition, const struct progress *at,
     return true;
 }
 
+struct search {
+    const char *genesis;
+    int64_t upto, found; /* found: where in the topic; -1: not yet */
+    struct outcome outcome;
+};
+
+static bool take_outcome(const struct kafka_record *record, void *arg)
+{
+    struct search *s = arg;
+
+    if (outcome_parse(&s->outcome, record->value, NULL) &&
+        strcmp(s->outcome.genesis, s->genesis) == 0 && s->outcome.offset >= s->upto) {
+        s->found = record->offset;
+    }
+    return s->found < 0;
+}
+
+/* The first outcome that has to stay.  Copies of older ones may follow it. */
+static bool find_first_outcome(struct trim *t, int partition, const struct progress *at,
+                               int64_t *first, struct err *err)
+{
+    struct search s = {.genesis = at->genesis, .upto = t->settings->upto, .found = -1};
+    struct scan *scan;
+    int64_t begin, end;
+    bool ok;
+
+    *first = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
+    if (s.upto < 0 || s.upto >= at->position) {
+        return true;
+    }
+    scan = scan_create(&t->kafka, t->settings->kafka.topic_outcomes, t->settings->timeout_ms, err);
+    ok = scan != NULL && scan_range(scan, partition, &begin, &end, err) &&
+         scan_read(scan, &(struct kafka_start){partition, begin}, end, take_outcome, &s, err);
+    if (ok) {
+        *first = least(*first, s.found < 0 ? begin : s.found);
+    }
+    outcome_fini(&s.outcome);
+    scan_destroy(scan);
+    return ok;
+}
+
 static bool plan(struct trim *t, int partition, struct err *err)
 {
     const int64_t deadline_ms = clock_mono_ms() + t->settings->timeout_ms;
     struct progress at;
     struct anchor anchor;
     int64_t first = -1;
+    int64_t first_outcome;
     bool ok = db_connect(t->db, err) && commit_read_progress(t->db, partition, false, &at, err);
 
     db_rollback(t->db);
@@ -76,9 +122,11 @@ static bool plan(struct trim *t, int partition, struct err *err)
         (void)printf("partition %d: starts at %" PRId64 " as before\n", partition, anchor.begin);
         return true;
     }
+    if (!find_first_outcome(t, partition, &at, &first_outcome, err)) {
+        return false;
+    }
     t->orders[t->n] = (struct kafka_start){partition, first};
-    t->outcomes[t->n] =
-        (struct kafka_start){partition, at.outcomes_offset < 0 ? 0 : at.outcomes_offset};
+    t->outcomes[t->n] = (struct kafka_start){partition, first_outcome};
     t->n++;
     (void)printf("partition %d: started at %" PRId64 ", starts at %" PRId64 "\n", partition,
                  anchor.begin, first);

@@ -736,3 +736,32 @@ def keepalives(process, port):
         for row in rows
         if f"socket:[{row[9]}]" in sockets and int(row[2].split(":")[1], 16) == port
     ]
+
+
+# ---------------------------------------------------------------- going back to an older MySQL
+
+
+def test_the_outcomes_stay_for_an_older_mysql(sold):
+    """A copy of MySQL, restored after the topics were trimmed up to its position, goes on from there."""
+    behind = [sold.recorded(p) for p in range(2)]
+    primary, copy = sold.database, f"{sold.database}_copy"
+    sold.execute(f"CREATE DATABASE {copy}")
+    for (table,) in sold.rows("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+                              "AND TABLE_TYPE = 'BASE TABLE'"):
+        sold.execute(f"CREATE TABLE {copy}.{table} LIKE {primary}.{table}")
+        sold.execute(f"INSERT INTO {copy}.{table} SELECT * FROM {primary}.{table}")
+    g = sold.guardian().ready()
+    sold.busy(300, seed=4)
+    at_the_end(sold)
+    assert g.stop() == 0
+    trim(sold, 0, "--partition=0", f"--upto={behind[0]}")
+    assert log_begin(sold, 0) == behind[0] and behind[0] > 0
+    begin, _ = kafka.watermarks(sold.brokers, sold.outcomes, 0)
+    assert begin > 0
+    sold.database = copy
+    try:
+        g = sold.guardian().ready()
+        clean(sold)
+        assert not g.lines("outcomes.stuck") and not g.lines("rebuild.begins")
+    finally:
+        sold.execute(f"DROP DATABASE {primary}")
