@@ -20,6 +20,7 @@
 #include "guardian/anchor.h"
 #include "guardian/commit.h"
 #include "guardian/peek.h"
+#include "guardian/pick.h"
 #include "guardian/refill.h"
 #include "guardian/snapshot.h"
 #include "rebuild_begin_lua.h"
@@ -32,6 +33,7 @@ enum {
     KEYS_MAX = 4096, /* of one partition: 7, a due list per hold_ms, and rubbish */
     PATIENCE_MS = 30000,
     PAUSE_MS = 200,
+    RANGE_WAIT_MS = 10000,
     LOG_BYTES = 16384,
 };
 
@@ -134,13 +136,30 @@ static bool is_still_wanted(struct work *w, struct err *err)
     return !w->is_taken || err_set(err, ERR_RETRY, "it has come to its position meanwhile");
 }
 
+/* Nor may what follows MySQL's position have been trimmed from the log. */
+static bool has_log(struct work *w, struct err *err)
+{
+    const struct kafka_settings kafka = settings_kafka(w->r->settings);
+    const char *topic = w->r->settings->kafka.topic_orders;
+    const int64_t needed = w->at.position < 0 ? 0 : w->at.position;
+    struct pick *pick = pick_create(&kafka, topic, w->r->partition, err);
+    int64_t first, end;
+    bool ok = pick != NULL && pick_range(pick, &first, &end, clock_mono_ms() + RANGE_WAIT_MS, err);
+
+    pick_destroy(pick);
+    if (ok && first > needed) {
+        ok = err_set(err, ERR_RETRY, "the log was trimmed meanwhile: it starts at %" PRId64, first);
+    }
+    return ok;
+}
+
 static bool begin(struct work *w, struct err *err)
 {
     struct keys *keys = xcalloc(1, sizeof(*keys));
     unsigned char random[TOKEN_BYTES];
     char due[KEY_BYTES];
     struct peek_call call = {rebuild_begin_lua, sizeof(rebuild_begin_lua), keys->at, 0, 0};
-    bool ok = is_still_wanted(w, err);
+    bool ok = is_still_wanted(w, err) && has_log(w, err);
 
     arc4random_buf(random, sizeof(random));
     hex_encode(random, sizeof(random), w->token);

@@ -765,3 +765,20 @@ def test_the_outcomes_stay_for_an_older_mysql(sold):
         assert not g.lines("outcomes.stuck") and not g.lines("rebuild.begins")
     finally:
         sold.execute(f"DROP DATABASE {primary}")
+
+
+def test_a_log_that_is_trimmed_while_mysql_sorts(sold):
+    """What follows the position that the rebuild has read is gone: Redis, which is past it, is not put back there."""
+    sold.guardian().ready()
+    at = sold.recorded(0)
+    with slow_orders(sold):
+        process = start_rebuild(sold, "none:1")
+        wait_until(lambda: waiting(sold), 60, "it waits for the orders")
+        sold.put(0, *[{"type": "tick"}] * 5)
+        at_the_end(sold)
+        trim(sold, 0, "--partition=0")
+        assert log_begin(sold, 0) > at
+    assert process.wait(60) == FAILED
+    assert "unchanged: the log was trimmed meanwhile" in process.stdout.read()
+    assert sold.position(0) > at
+    clean(sold)
