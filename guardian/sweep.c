@@ -291,6 +291,31 @@ static bool compare_names(struct pass *pass, const struct names *names, struct n
     return ok;
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+    const struct command_text *x = a, *y = b;
+    const size_t len = x->len < y->len ? x->len : y->len;
+    const int order = memcmp(x->s, y->s, len);
+
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* A hash that shrinks while it is scanned gives some fields twice; MySQL's answer has each once. */
+static void drop_repeated(struct names *names)
+{
+    size_t kept = 0;
+
+    if (names->n > 0) {
+        qsort(names->at, names->n, sizeof(*names->at), compare_texts);
+    }
+    for (size_t i = 0; i < names->n; i++) {
+        if (kept == 0 || compare_texts(&names->at[kept - 1], &names->at[i]) != 0) {
+            names->at[kept++] = names->at[i];
+        }
+    }
+    names->n = kept;
+}
+
 /* What had changed is looked at again; under traffic some of it changes once more. */
 static bool compare_again(struct pass *pass, struct err *err)
 {
@@ -298,6 +323,7 @@ static bool compare_again(struct pass *pass, struct err *err)
     struct names *names = &pass->again;
     bool ok = true;
 
+    drop_repeated(names);
     for (int round = 0; ok && names->n > 0 && round < REPEATS_MAX; round++) {
         struct names again = {0};
 
