@@ -18,7 +18,6 @@
 #include "common/xmalloc.h"
 
 enum {
-    SQL_BYTES = 8 << 20, /* half of the smallest max_allowed_packet in use */
     SHRINK_AFTER_MS = 30000,
     CHORES_MS = 1000,
 };
@@ -120,7 +119,7 @@ static void *run_thread(void *arg)
 
     free(arg);
     db_thread_start();
-    buf_init(&tools.sql, SQL_BYTES);
+    buf_init(&tools.sql, POOL_SQL_BYTES);
     (void)pthread_mutex_lock(&p->mutex);
     while ((job = await_job(p)) != NULL) {
         (void)pthread_mutex_unlock(&p->mutex);

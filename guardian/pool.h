@@ -25,13 +25,14 @@
 
 enum {
     POOL_THREADS_MIN = 4,
+    POOL_SQL_BYTES = 8 << 20, /* half of the smallest max_allowed_packet in use */
 };
 
 /* What a thread owns and lends to the job it runs. */
 struct pool_tools {
     struct db *db;
     struct peek *redis;
-    struct buf sql;
+    struct buf sql; /* up to POOL_SQL_BYTES */
 };
 
 /* Embedded as the first member of whatever a job is. */

@@ -10,7 +10,7 @@ static const struct conf_option own[] = {
               "Name of this process in the group, for restarts without a rebalance; empty: none."),
     CONF_MS("session-timeout", struct settings, session_timeout_ms, "10s", 1000, 300000,
             "How long the group waits for a guardian that is silent."),
-    CONF_INT("batch-rows", struct settings, batch_rows, 5000, 1, 100000,
+    CONF_INT("batch-rows", struct settings, batch_rows, 5000, 1, SETTINGS_BATCH_ROWS_MAX,
              "Events per transaction, about; twice as many may wait per partition."),
     CONF_MS("batch-linger", struct settings, linger_ms, "250ms", 0, 3600000,
             "Least time from one transaction of a partition to its next, unless that is full."),

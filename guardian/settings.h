@@ -12,6 +12,11 @@
 #include "common/options.h"
 #include "guardian/db.h"
 
+/* Each event of a batch may name another user, and one query asks about all: see POOL_SQL_BYTES. */
+enum {
+    SETTINGS_BATCH_ROWS_MAX = 50000,
+};
+
 struct settings {
     const struct conf *conf; /* where they come from; borrowed */
 

@@ -13,6 +13,9 @@
 
 #include <cmocka.h>
 
+#include "guardian/pool.h"
+#include "guardian/settings.h"
+
 /* Partition 1; keyed ids are version 8. */
 #define KEYED     "0198c0de-0000-8001-8000-000000000001"
 #define KEYED_2   "0198c0de-0000-8001-8000-000000000002"
@@ -490,6 +493,30 @@ static void begins_anew(void **state)
     has_not(written(f), "orders");
 }
 
+/* Rejections at the limit, each of another user with the longest id there is: all are asked about. */
+static void the_largest_batch_fits_into_a_query(void **state)
+{
+    struct fixture *f = *state;
+    struct buf sql;
+    size_t questions = 0;
+
+    for (int i = 0; i < SETTINGS_BATCH_ROWS_MAX; i++) {
+        assert_true(add(f,
+                        "\"type\":\"rejected\",\"order_id\":\"" KEYED "\",\"item_id\":\"phone\","
+                        "\"user_id\":\"%064d\",\"qty\":1,\"reason\":\"limit_reached\","
+                        "\"available\":50",
+                        i));
+    }
+    buf_init(&sql, POOL_SQL_BYTES);
+    ledger_rewind(f->ledger);
+    while (ledger_question(f->ledger, &sql)) {
+        assert_true(buf_ok(&sql));
+        questions++;
+    }
+    assert_int_equal(questions, 1);
+    buf_fini(&sql);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -518,6 +545,7 @@ int main(void)
         TEST(ids_are_never_parsed_as_sql),
         TEST(starting_over_gives_the_same_statements),
         TEST(long_batches_are_cut_into_statements),
+        TEST(the_largest_batch_fits_into_a_query),
         TEST(begins_anew),
     };
 
