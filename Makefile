@@ -177,11 +177,11 @@ $(SKEW): tests/lib/skew.c
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test
-test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some, LANES=2)
+test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" picks some, LANES=2, SEED=)
 	@tools/deps.sh build unit servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(BENCHES) $(DIFFERENTIAL) $(SIM) $(SKEW)
 	@$(MAKE) --no-print-directory check
-	@$(SIM) --schedules 2000 --jobs 2 --coverage
+	@$(SIM) --schedules 2000 --jobs 2 --coverage --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom))
 	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration \
 	    -n $(or $(LANES),2) --dist loadfile $(PYTEST)
 

@@ -5,7 +5,8 @@
  *   sim --mutants [--schedules N] [--seed FIRST]
  *
  * A schedule is one number.  The first that breaks a promise is shrunk, told step by step, and
- * ends the run with 1.  With --coverage something that never happened does, too.
+ * ends the run with 1.  With --coverage something that never happened does, too; until all has,
+ * up to MORE times N are run.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -21,7 +22,7 @@
 #include "common/xmalloc.h"
 #include "tests/sim/steps.h"
 
-enum { JOBS_MAX = 64 };
+enum { JOBS_MAX = 64, MORE = 20 };
 
 struct options {
     uint64_t schedules, seed;
@@ -47,14 +48,42 @@ static const char *const mutant_rules[] = {"",
 #define MUTANT_RULE(name, rule) rule,
                                            MUTANTS(MUTANT_RULE)};
 
-/* Runs the schedules of one worker; stops at the first failure. */
-static void work(struct worker *me, const struct options *o, int job, bool tells)
+static uint64_t count_seen(const struct worker *workers, int jobs, int what)
 {
+    uint64_t n = 0;
+
+    for (int i = 0; i < jobs; i++) {
+        n += workers[i].counts[what];
+    }
+    return n;
+}
+
+/* The others still count; what they have seen by now will do. */
+static bool has_seen_all(const struct worker *workers, int jobs)
+{
+    for (int c = COVER_NONE + 1; c < COVER_COUNT; c++) {
+        if (count_seen(workers, jobs, c) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_more(const struct worker *workers, const struct options *o, uint64_t i)
+{
+    return i < o->schedules ||
+           (o->needs_coverage && i < MORE * o->schedules && !has_seen_all(workers, o->jobs));
+}
+
+/* Runs the schedules of one worker; stops at the first failure. */
+static void work(struct worker *workers, const struct options *o, int job, bool tells)
+{
+    struct worker *me = &workers[job];
     struct schedule *schedule = xcalloc(1, sizeof(*schedule));
     struct world *w = xcalloc(1, sizeof(*w));
 
     cover_counts = me->counts;
-    for (uint64_t i = (uint64_t)job; i < o->schedules; i += (uint64_t)o->jobs) {
+    for (uint64_t i = (uint64_t)job; has_more(workers, o, i); i += (uint64_t)o->jobs) {
         me->at = o->seed + i;
         schedule_make(schedule, me->at);
         if (!schedule_run(w, schedule, false)) {
@@ -99,7 +128,7 @@ static struct worker *start(const struct options *o, bool tells)
             exit(2);
         }
         if (pid == 0) {
-            work(&workers[i], o, i, tells);
+            work(workers, o, i, tells);
             exit(0);
         }
         workers[i].pid = pid;
@@ -115,6 +144,16 @@ static uint64_t count_done(const struct worker *workers, int jobs)
         done += workers[i].done;
     }
     return done;
+}
+
+static uint64_t last_seed(const struct worker *workers, int jobs)
+{
+    uint64_t last = 0;
+
+    for (int i = 0; i < jobs; i++) {
+        last = workers[i].at > last ? workers[i].at : last;
+    }
+    return last;
 }
 
 /* The worker that ended, if a promise is broken; it is the first, so the others are stopped. */
@@ -174,11 +213,8 @@ static int show_coverage(const struct worker *workers, const struct options *o)
     int missing = 0;
 
     for (int c = COVER_NONE + 1; c < COVER_COUNT; c++) {
-        uint64_t n = 0;
+        const uint64_t n = count_seen(workers, o->jobs, c);
 
-        for (int i = 0; i < o->jobs; i++) {
-            n += workers[i].counts[c];
-        }
         if (n == 0) {
             missing++;
             (void)printf("never happened: %s\n", cover_texts[c]);
@@ -201,7 +237,7 @@ static int run(const struct options *o)
     } else {
         (void)printf("%" PRIu64 " schedules of seeds %" PRIu64 " to %" PRIu64
                      ": no promise is broken\n",
-                     count_done(workers, o->jobs), o->seed, o->seed + o->schedules - 1);
+                     count_done(workers, o->jobs), o->seed, last_seed(workers, o->jobs));
         if (show_coverage(workers, o) > 0 && o->needs_coverage) {
             status = 1;
         }
