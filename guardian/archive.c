@@ -26,6 +26,7 @@ struct trim {
     struct peek *redis;
     struct kafka_settings kafka;
     struct kafka_start *orders, *outcomes;
+    int64_t *begin; /* where the log of each starts before */
     size_t n;
 };
 
@@ -127,9 +128,8 @@ static bool plan(struct trim *t, int partition, struct err *err)
     }
     t->orders[t->n] = (struct kafka_start){partition, first};
     t->outcomes[t->n] = (struct kafka_start){partition, first_outcome};
+    t->begin[t->n] = anchor.begin;
     t->n++;
-    (void)printf("partition %d: started at %" PRId64 ", starts at %" PRId64 "\n", partition,
-                 anchor.begin, first);
     return true;
 }
 
@@ -138,10 +138,18 @@ static bool trim(struct trim *t, struct err *err)
     const struct options_kafka *kafka = &t->settings->kafka;
     const int64_t timeout_ms = t->settings->timeout_ms;
 
-    return t->n == 0 ||
-           (kafka_delete_before(&t->kafka, kafka->topic_orders, t->orders, t->n, timeout_ms, err) &&
-            kafka_delete_before(&t->kafka, kafka->topic_outcomes, t->outcomes, t->n, timeout_ms,
-                                err));
+    if (t->n == 0) {
+        return true;
+    }
+    if (!kafka_delete_before(&t->kafka, kafka->topic_orders, t->orders, t->n, timeout_ms, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < t->n; i++) {
+        (void)printf("partition %d: started at %" PRId64 ", starts at %" PRId64 "\n",
+                     t->orders[i].partition, t->begin[i], t->orders[i].offset);
+    }
+    return kafka_delete_before(&t->kafka, kafka->topic_outcomes, t->outcomes, t->n, timeout_ms,
+                               err);
 }
 
 int archive_run(const struct settings *settings)
@@ -160,6 +168,7 @@ int archive_run(const struct settings *settings)
     t.redis = peek_create(&settings->redis, settings->redis_timeout_ms);
     t.orders = xcalloc(n, sizeof(*t.orders));
     t.outcomes = xcalloc(n, sizeof(*t.outcomes));
+    t.begin = xcalloc(n, sizeof(*t.begin));
     for (int i = 0; ok && i < (int)n; i++) {
         if (settings->partition < 0 || settings->partition == i) {
             ok = plan(&t, i, &err);
@@ -174,6 +183,7 @@ int archive_run(const struct settings *settings)
     }
     free(t.orders);
     free(t.outcomes);
+    free(t.begin);
     peek_destroy(t.redis);
     db_destroy(t.db);
     (void)kafka_wait_ended(1000);

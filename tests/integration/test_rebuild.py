@@ -476,6 +476,17 @@ def test_by_hand_when_automatic_is_off(sold):
 # ---------------------------------------------------------------- a log without its head
 
 
+def test_nothing_is_trimmed_where_one_may_not_be(sold):
+    """Both could be; then the second has no state in Redis, and of the first nothing is told that was not done."""
+    stop_matchers(sold)
+    wipe(sold, 1)
+    assert trim(sold, 1) == "partition 1: nothing was trimmed: Redis has no state: rebuild it first\n"
+    assert [log_begin(sold, p) for p in range(2)] == [0, 0]
+    rebuild(sold)
+    assert trim(sold).count("started at 0, starts at ") == 2
+    assert min(log_begin(sold, p) for p in range(2)) > 0
+
+
 def test_what_must_stay_stays(sold):
     """What MySQL still lacks; from --upto on; all of it where Redis has no state."""
     behind = [sold.recorded(p) for p in range(2)]
