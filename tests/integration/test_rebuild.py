@@ -19,6 +19,7 @@ from lib.wait import holds_for, wait_until
 from lib.world import RedisServer, order_id_of
 
 DONE, REFUSED, FAILED, TAKEN = range(4)
+PLACES = ["rebuild.begun:1", "rebuild.piece:2", "rebuild.end:1"]  # where one may be interrupted
 
 
 def world_of(stack, tmp_path, own_redis=None):
@@ -111,8 +112,8 @@ def rebuild(w, code=DONE, *flags, **settings):
     return done.stdout
 
 
-def trim(w, code=0, *flags):
-    done = w.command("archive", "--trim", *flags)
+def trim(w, code=DONE, *flags, **settings):
+    done = w.command("archive", "--trim", *flags, **settings)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
     return done.stdout
 
@@ -247,6 +248,29 @@ def test_another_history_halts_the_guardian(sold):
     g.stop()
 
 
+# ---------------------------------------------------------------- nobody answers
+
+
+def test_whoever_does_not_answer_nothing_is_changed(world):
+    world.migrate().genesis()
+    world.matcher().ready()
+    world.guardian().ready()
+    for p in range(2):
+        world.put(p, world.open(f"lamp@{p}", 5))
+    at_the_end(world)
+    stop_matchers(world)
+    before = [dump(world, p) for p in range(2)]
+    port = world.stack.port("nobody")
+    for name in ("redis_port", "mysql_port", "kafka_brokers"):
+        nobody = {name: f"127.0.0.1:{port}" if name == "kafka_brokers" else port}
+        assert "partition 0: unchanged: " in rebuild(world, FAILED, "--partition=0", "--timeout=2s", **nobody), name
+        assert "partition 0: nothing was trimmed: " in trim(world, FAILED, "--timeout=2s", **nobody), name
+    assert [dump(world, p) for p in range(2)] == before
+    assert [log_begin(world, p) for p in range(2)] == [0, 0]
+    rebuild(world, DONE, "--partition=0")
+    assert trim(world).count("started at 0") == 2
+
+
 # ---------------------------------------------------------------- fences
 
 
@@ -342,7 +366,7 @@ def is_stopped(process):
         return stat.read().rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.mark.parametrize("where", ["rebuild.begun:1", "rebuild.piece:2", "rebuild.end:1"])
+@pytest.mark.parametrize("where", PLACES)
 def test_killed_and_done_again_by_hand(sold, where):
     stop_matchers(sold)
     before = dump(sold, 0)
@@ -370,9 +394,10 @@ def rebuilt(g, cause):
     wait_until(lambda: g.metrics()[f'seckill_guardian_rebuilds_total{{cause="{cause}"}}'] == 1, 60, "it is counted")
 
 
-def test_an_interrupted_one_is_finished_by_the_guardian(sold):
+@pytest.mark.parametrize("where", PLACES)
+def test_an_interrupted_one_is_finished_by_the_guardian(sold, where):
     before = dump(sold, 0)
-    assert start_rebuild(sold, "rebuild.piece:2").wait(60) == -signal.SIGKILL
+    assert start_rebuild(sold, where).wait(60) == -signal.SIGKILL
     g = sold.guardian(rebuild_stall="2s").ready()
     rebuilt(g, "interrupted")
     clean(sold)
