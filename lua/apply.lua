@@ -74,6 +74,15 @@ local function number(s)
     return n
 end
 
+-- One that stands in the log, under this name.
+local function logged(name, s)
+    local n = s and is_plain(s) and tonumber(s)
+    if not n or n >= 9007199254740992 then
+        corrupt('log: ' .. name)
+    end
+    return n
+end
+
 -- Concatenation would write 14 digits of a number, and take twice as long; times and offsets may have 16.
 local texts = {}
 local function digits(n)
@@ -780,8 +789,8 @@ local function read_log()
                    'orders', 'payments', 'holds')
     if v[4] then
         log = {genesis = v[1], partitions = v[2], rules = v[3], watermark = v[4], chain = v[5],
-               log_time = number(v[6]), items = number(v[7]), orders = number(v[8]), payments = number(v[9]),
-               holds = v[10]}
+               log_time = logged('log_time', v[6]), items = logged('items', v[7]), orders = logged('orders', v[8]),
+               payments = logged('payments', v[9]), holds = v[10]}
         if log.genesis ~= genesis or log.watermark ~= prev or log.chain ~= chain then
             return position()
         end

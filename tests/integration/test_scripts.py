@@ -1,8 +1,12 @@
-"""position.lua and the scripts of a rebuild by themselves: each rule, and what must not be touched."""
+"""position.lua and the scripts of a rebuild by themselves: each rule, and what must not be touched.  Of apply.lua, which
+has the differential test, what it says of a state that was damaged."""
+
+import re
 
 import pytest
 import redis
 
+from differential import branches
 from lib.stack import ROOT
 from lib.world import RedisServer
 
@@ -21,9 +25,15 @@ def db(server):
     return server.client
 
 
+CHANGED = {}  # name of a script -> its text in the place of ours
+
+
+def source(name):
+    return CHANGED.get(name) or (ROOT / f"lua/{name}.lua").read_text()
+
+
 def run(db, name, keys, *arguments):
-    script = (ROOT / f"lua/{name}.lua").read_text()
-    return db.eval(script, len(keys), *keys, *arguments)
+    return db.eval(source(name), len(keys), *keys, *arguments)
 
 
 def begin(db, token, *others):
@@ -186,3 +196,111 @@ def test_position_says_nothing_is_missing_only_where_it_could_write(db, cause):
     finally:
         db.execute_command(*back)
     assert position(db) == []
+
+
+# ---------------------------------------------------------------- apply.lua, on a state that somebody damaged
+
+APPLY_KEYS = ["log", "items", "orders", "payments", "ops", "outbox", "due", "rebuild"]
+PHONE = ("S", "op1", "phone", "open", "5", "2", "100", "", "", "")
+LAMP = ("S", "op2", "lamp", "open", "5", "2", "200", "", "", "")
+TICK = ("T",)
+
+
+def buy(order, user):
+    return "O", order, "phone", user, "1", "9000", "0"
+
+
+def apply(db, *commands, time=1000):
+    """The next commands, as a matcher sends them that stands where Redis does."""
+    log = db.hgetall("log")
+    prev = int(log.get("watermark", -1))
+    words = [w for i, (letter, *own) in enumerate(commands, prev + 1) for w in (letter, i, time, *own)]
+    to = prev + len(commands)
+    head = ["1", "g", prev, log.get("chain", "c-1"), to, f"c{to}", f"h{to}", -1, 100, 100, len(commands)]
+    return run(db, "apply", APPLY_KEYS, *head, *words)
+
+
+def sell(db):
+    """Ann holds until 1100, Bob has paid."""
+    start = [("G", "g", "1", "1"), PHONE, buy("o1", "ann"), buy("o2", "bob"), ("P", "o2", "bob", "p1")]
+    assert apply(db, *start).startswith("ok 4 1000 1100 ")
+
+
+def hset(key, field, value):
+    return lambda db: db.hset(key, field, value)
+
+
+def delete(key):
+    return lambda db: db.delete(key)
+
+
+def put_another_item(db):
+    db.hset("items", "lamp", db.hget("items", "phone"))
+    db.hdel("items", "phone")
+
+
+def garble_due(db):
+    db.lset("due:100", 0, "1100 2 o1")
+
+
+def garble_outbox(db):
+    db.lset("outbox", 0, "garbage")
+
+
+def leave_due(db):
+    db.rpush("due:200", "1 1 a b")
+
+
+# What was done to it, what is applied then, and what apply.lua says.
+DAMAGES = {
+    "an item, ordered": (hset("items", "phone", "lots"), [buy("o3", "cid")], "item phone"),
+    "an item, in a state that is none": (hset("items", "phone", "5 3 1 1 2 100 0 0 z 0"), [("M",)], "item phone"),
+    "a user's orders": (hset("orders", "ann", "o1 phone 1 H"), [("C", "o1", "ann")], "orders of ann"),
+    "a hold in the due list": (garble_due, [TICK], "due list"),
+    "the item of a hold that expires": (put_another_item, [TICK], "no item phone"),
+    "a due list that nobody uses": (leave_due, [LAMP], "a due list of an unused hold_ms"),
+    "a payment": (hset("payments", "p1", "Q"), [("P", "o2", "bob", "p1")], "payment p1"),
+    "log time": (hset("log", "log_time", "soon"), [TICK], "log: log_time"),
+    "a number of the log that is missing": (lambda db: db.hdel("log", "orders"), [TICK], "log: orders"),
+    "a number of the log that is none, nothing to apply": (hset("log", "items", "01"), [], "log: items"),
+    "a number of the log that is too large": (hset("log", "payments", str(2**53)), [TICK], "log: payments"),
+    "all items": (delete("items"), [], "items: 0 of 1 are there"),
+    "all orders": (delete("orders"), [], "orders: the key is missing, or should be"),
+    "orders that the log does not count": (hset("log", "orders", "0"), [], "orders: the key is missing, or should be"),
+    "all payments": (delete("payments"), [], "payments: the key is missing, or should be"),
+    "payments that the log does not count":
+        (hset("log", "payments", "0"), [], "payments: the key is missing, or should be"),
+    "all operations": (delete("ops"), [], "ops: the key is missing"),
+    "the outbox": (garble_outbox, [], "outbox"),
+}
+
+
+def meet_damage(db, what):
+    """Breaks a state; what apply.lua says then."""
+    damage, commands, _ = DAMAGES[what]
+    sell(db)
+    damage(db)
+    return lambda: apply(db, *commands, time=2000)
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_state_is_named_and_left_as_it_is(db, what):
+    ask = meet_damage(db, what)
+    unchanged(db, f"corrupt {DAMAGES[what][2]}", lambda _: ask())
+
+
+def test_all_that_apply_says_of_a_damaged_state_has_a_case(db, monkeypatch):
+    """branches.py does not ask for these branches."""
+    lines = source("apply").split("\n")
+    asked = {i for i, line in enumerate(lines, 1) if re.search(r"(?<!function )\bcorrupt\(", line)}
+    assert len(asked) > 10 and all(branches.is_state_made_by_hand(lines[i - 1]) for i in asked)
+    for i in asked:
+        lines[i - 1] = lines[i - 1].replace("corrupt(", f"corrupt('line {i}: ' .. ")
+    monkeypatch.setitem(CHANGED, "apply", "\n".join(lines))
+    met = set()
+    for what in DAMAGES:
+        db.flushall()
+        said = re.match(r"corrupt line (\d+): ", meet_damage(db, what)())
+        assert said, what
+        met.add(int(said.group(1)))
+    assert met == asked
