@@ -87,6 +87,31 @@ def test_begin_wins_over_an_earlier_one(db):
     assert put(db, "u", 1) == "ok"
 
 
+def test_one_that_was_overtaken_is_shut_out_where_its_piece_is_the_next(db):
+    begin(db, "t")
+    put(db, "t", 1)
+    begin(db, "u")
+    put(db, "u", 1)
+    unchanged(db, "lost", put, "t", 2)
+    unchanged(db, "lost", end, "t", 1, "watermark", "5")
+    assert put(db, "u", 2) == "ok"
+
+
+@pytest.mark.parametrize("name", ["rebuild_put", "rebuild_end"])
+def test_without_the_fence_it_would_be_let_in(db, monkeypatch, name):
+    fence = "if state[1] ~= ARGV[1] then"
+    assert source(name).count(fence) == 1
+    monkeypatch.setitem(CHANGED, name, source(name).replace(fence, "if false then"))
+    for test in (
+        test_begin_wins_over_an_earlier_one,
+        test_one_that_was_overtaken_is_shut_out_where_its_piece_is_the_next,
+        test_nothing_is_written_without_a_fence,
+    ):
+        db.flushall()
+        with pytest.raises((AssertionError, redis.exceptions.ResponseError)):
+            test(db)
+
+
 @pytest.mark.parametrize("key", ["log", "rebuild"])
 def test_begin_where_a_key_is_of_another_type(db, key):
     db.set(key, "nonsense")
