@@ -376,6 +376,32 @@ def test_a_redis_that_begins_to_evict(alone, stack):
     goes_on(w)
 
 
+def make_it_another_type(w):
+    w.redis.delete(w.key(0, "items"))
+    w.redis.set(w.key(0, "items"), "nonsense")
+
+
+def garble_rules(w):
+    w.redis.hset(w.key(0, "log"), "rules", "two")
+
+
+@pytest.mark.parametrize(
+    "breaking, text",
+    [(make_it_another_type, "WRONGTYPE"), (garble_rules, "apply.lua answered `rules two`")],
+)
+def test_a_script_that_fails_and_one_that_says_what_nobody_knows(world, breaking, text):
+    w = world
+    open_all(w)
+    m = w.matcher().ready()
+    buy(w, 0)
+    w.applied()
+    at = w.position(0)
+    breaking(w)
+    buy(w, 0)
+    halted(m, "script", text)
+    ends(w, m, p0=at)
+
+
 # ---------------------------------------------------------------- what is no reason to halt
 
 
@@ -500,6 +526,14 @@ def test_guardian_finds_a_log_that_ends_before_mysql(told):
     g = told.reader()
     halted(g, "log_too_short", "but MySQL has applied 100000")
     guardian_ends(told, g, 100000)
+
+
+def test_guardian_misses_an_outcome_that_is_nowhere(told):
+    told.redis.delete(told.key(0, "outbox"))
+    told.fill(0, told.values[0][21:])
+    g = told.reader(auto_rebuild="false")
+    halted(g, "outcome_lost", "the outcome after offset 19 is lost: Redis is past it")
+    guardian_ends(told, g)
 
 
 def test_guardian_halts_when_mysql_refuses_the_numbers(told):
