@@ -147,8 +147,8 @@ typedef void http_leave_fn(struct http_request *req, void *arg);
 void http_on_leave(struct http_request *req, http_leave_fn *leave, void *arg);
 
 /*
- * Whether it has: before the handler ran, in which case leave will not (requests were sent ahead, and
- * a FIN behind them), or since.
+ * Whether it has: since, or before the handler ran, in which case leave will not (requests were sent
+ * ahead, and a FIN behind them).
  */
 bool http_has_left(const struct http_request *req);
 
