@@ -79,6 +79,13 @@ enum {
                          1 << REASON_UNKNOWN_ITEM,
 };
 
+/* The reasons that a payment can be due back for, as bits. */
+enum {
+    EVENT_WHY_REFUND = 1 << REASON_SOLD_OUT | 1 << REASON_LIMIT_REACHED | 1 << REASON_CLOSED |
+                       1 << REASON_PAUSED | 1 << REASON_UNKNOWN_ORDER | 1 << REASON_ALREADY_PAID |
+                       1 << REASON_ALREADY_CANCELLED | 1 << REASON_ALREADY_REJECTED,
+};
+
 /* The letters of states and payments, as C strings. */
 extern const char EVENT_ORDER_STATES[]; /* HRPCE */
 extern const char EVENT_ITEM_STATES[];  /* opca */

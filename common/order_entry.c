@@ -1,5 +1,5 @@
 /*
- * Values of the `orders` and `items` hashes in Redis.  Strict: they are written by one script only,
+ * Values of the `orders`, `payments` and `items` hashes in Redis.  Strict: they are written by one script only,
  * so anything odd means that somebody else wrote there.
  */
 #include "common/outcome.h"
@@ -55,6 +55,18 @@ int order_payment_next(struct slice *payments, char *answer, struct slice *payme
     *answer = payment.ptr[0];
     *payment_id = (struct slice){payment.ptr + 1, payment.len - 1};
     return ids_is_id(*payment_id) ? 1 : -1;
+}
+
+bool payment_entry_parse(struct slice value, struct payment_entry *payment)
+{
+    struct fields f = fields_start(value, ' ');
+
+    payment->answer = fields_char(&f, EVENT_PAYMENTS);
+    payment->reason =
+        fields_reason(&f, payment->answer == 'R' ? EVENT_WHY_REFUND : FIELDS_BIT(REASON_NONE));
+    payment->order_id = fields_next(&f);
+    payment->offset = fields_number(&f, 0, COMMAND_TIME_MAX);
+    return fields_end(&f) && ids_parse_order(payment->order_id, NULL, NULL);
 }
 
 bool item_entry_parse(struct slice value, struct item_entry *item)

@@ -175,6 +175,15 @@ int order_entry_next(struct slice *value, struct order_entry *entry) ATTR_MUSTCH
 int order_payment_next(struct slice *payments, char *answer,
                        struct slice *payment_id) ATTR_MUSTCHECK;
 
+/* A payment's value in Redis (`payments`). */
+struct payment_entry {
+    char answer; /* 'P' or 'R' */
+    enum reason reason;
+    struct slice order_id; /* borrowed from the value */
+    int64_t offset;
+};
+bool payment_entry_parse(struct slice value, struct payment_entry *payment) ATTR_MUSTCHECK;
+
 /* An item's value in Redis (`items`). */
 struct item_entry {
     int64_t total, available, held, sold, limit, hold_ms, opens_at, closes_at;

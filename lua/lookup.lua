@@ -1,9 +1,9 @@
 --[[
-lookup.lua - the orders of some users and some items, together with the position they are valid at.
+lookup.lua - the orders of some users, some items and some payments, together with the position they are valid at.
 
-KEYS  1 log  2 orders  3 items
-ARGV  1 number of users, then users, then items
-Reply watermark, log_time, genesis, then per user and per item its value or nothing (false);
+KEYS  1 log  2 orders  3 items  4 payments
+ARGV  1 number of users  2 number of items, then users, then items, then payments
+Reply watermark, log_time, genesis, then per user, item and payment its value or nothing (false);
       an empty array when there is no watermark.
 ]]
 local CHUNK = 4000
@@ -21,7 +21,9 @@ local function read(key, first, last)
     end
 end
 
-local users = tonumber(ARGV[1])
-read(KEYS[2], 2, 1 + users)
-read(KEYS[3], 2 + users, #ARGV)
+local users_end = 2 + tonumber(ARGV[1])
+local items_end = users_end + tonumber(ARGV[2])
+read(KEYS[2], 3, users_end)
+read(KEYS[3], users_end + 1, items_end)
+read(KEYS[4], items_end + 1, #ARGV)
 return v

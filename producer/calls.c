@@ -188,6 +188,7 @@ void call_look(struct calls *c, struct call *call, bool with_user, bool with_ite
         .partition = call->partition,
         .user_id = with_user ? command_text(&call->user_id) : none,
         .item_id = with_item ? command_text(&call->item_id) : none,
+        .payment_id = call->kind == CALLS_PAY ? command_text(&call->payment_id) : none,
         .highest = door_highest(c->door, call->partition),
         .party = call_number(c, call),
     };

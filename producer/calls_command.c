@@ -65,6 +65,16 @@ static bool find_payment(const struct call *call, const struct order_entry *entr
     return false;
 }
 
+/* Why it is due back: the order lists the answer alone. */
+static enum reason reason_of(const struct door_look *look)
+{
+    struct payment_entry payment;
+
+    return look->payment.ptr != NULL && payment_entry_parse(look->payment, &payment)
+               ? payment.reason
+               : REASON_NONE;
+}
+
 /* Answers a cancel by the state after its record. */
 static void judge_cancel(struct calls *c, struct call *call, const struct order_entry *entry)
 {
@@ -101,7 +111,7 @@ void command_on_look(struct calls *c, struct call *call, const struct door_look 
             look->orders.ptr != NULL && door_find_entry(look->orders, call_order_id(call), &entry);
 
         if (call->kind == CALLS_PAY && is_found && find_payment(call, &entry, &answer)) {
-            reply_payment(c, call, answer, REASON_NONE, NULL);
+            reply_payment(c, call, answer, answer == 'R' ? reason_of(look) : REASON_NONE, NULL);
             return;
         }
         if (call->kind == CALLS_CANCEL && call->offset >= 0 && look->watermark >= call->offset) {

@@ -85,9 +85,10 @@ struct door_look {
     int partition;
     int64_t watermark, log_time;
     struct slice genesis;
-    struct slice orders; /* of the user asked for; ptr NULL: none, or not asked */
-    struct slice item;   /* of the item asked for; ptr NULL: none, or not asked */
-    int64_t highest;     /* door_highest() when it was asked */
+    struct slice orders;  /* of the user asked for; ptr NULL: none, or not asked */
+    struct slice item;    /* of the item asked for; ptr NULL: none, or not asked */
+    struct slice payment; /* of the payment asked for; likewise */
+    int64_t highest;      /* door_highest() when it was asked */
 };
 
 /* inflight is borrowed for the life of the door. */

@@ -23,14 +23,23 @@
 enum {
     BATCH_MAX = 256,
     UNDER_WAY_MAX = 16, /* with BATCH_MAX: 4,096 questions per partition */
-    KEYS = 3,
+    KEYS = 4,
+    NUMBERS = 2,
     KEY_SIZE = 128,
+};
+
+/* What a question may ask for, in the script's order. */
+enum part {
+    PART_USER,
+    PART_ITEM,
+    PART_PAYMENT,
+    PARTS,
 };
 
 struct question {
     uint64_t party;
     int64_t highest;
-    struct command_text user_id, item_id; /* empty: not asked */
+    struct command_text parts[PARTS]; /* empty: not asked */
 };
 
 struct batch {
@@ -94,36 +103,38 @@ static void answer_all(struct batch *b, enum door_look_result result)
             .highest = q->highest,
         };
 
-        l->settings.done(q->party, &look, command_text(&q->item_id), l->settings.arg);
+        l->settings.done(q->party, &look, command_text(&q->parts[PART_ITEM]), l->settings.arg);
     }
 }
 
-static size_t count_users(const struct batch *b)
+/* How many of its questions ask for that part. */
+static size_t count_of(const struct batch *b, enum part part)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < b->count; i++) {
-        n += b->questions[i].user_id.len > 0;
+        n += b->questions[i].parts[part].len > 0;
     }
     return n;
 }
 
-static size_t count_items(const struct batch *b)
+static size_t count_words(const struct batch *b)
 {
-    size_t n = 0;
+    return count_of(b, PART_USER) + count_of(b, PART_ITEM) + count_of(b, PART_PAYMENT);
+}
 
-    for (size_t i = 0; i < b->count; i++) {
-        n += b->questions[i].item_id.len > 0;
-    }
-    return n;
+static struct slice next_value(const struct lookup_reply *reply, const struct question *q,
+                               enum part part, size_t at[PARTS])
+{
+    return q->parts[part].len > 0 ? lookup_reply_value(reply, at[part]++) : (struct slice){NULL, 0};
 }
 
 /* Hands each question its part of the reply. */
 static void answer_each(struct batch *b, const struct lookup_reply *reply)
 {
     struct lookup *l = b->lookup;
-    size_t user_at = 0;
-    size_t item_at = count_users(b);
+    const size_t users = count_of(b, PART_USER);
+    size_t at[PARTS] = {0, users, users + count_of(b, PART_ITEM)};
     struct door_look look = {
         .result = DOOR_LOOK_GOT,
         .partition = b->partition,
@@ -136,14 +147,10 @@ static void answer_each(struct batch *b, const struct lookup_reply *reply)
         const struct question *q = &b->questions[i];
 
         look.highest = q->highest;
-        look.orders = look.item = (struct slice){NULL, 0};
-        if (q->user_id.len > 0) {
-            look.orders = lookup_reply_value(reply, user_at++);
-        }
-        if (q->item_id.len > 0) {
-            look.item = lookup_reply_value(reply, item_at++);
-        }
-        l->settings.done(q->party, &look, command_text(&q->item_id), l->settings.arg);
+        look.orders = next_value(reply, q, PART_USER, at);
+        look.item = next_value(reply, q, PART_ITEM, at);
+        look.payment = next_value(reply, q, PART_PAYMENT, at);
+        l->settings.done(q->party, &look, command_text(&q->parts[PART_ITEM]), l->settings.arg);
     }
 }
 
@@ -157,8 +164,7 @@ static void on_reply(enum redis_result result, const redisReply *reply, void *ar
     struct lookup_reply parsed;
 
     p->under_way--;
-    if (result == REDIS_GOT &&
-        lookup_reply_parse(reply, count_users(b) + count_items(b), &parsed)) {
+    if (result == REDIS_GOT && lookup_reply_parse(reply, count_words(b), &parsed)) {
         if (parsed.has_state) {
             answer_each(b, &parsed);
         } else {
@@ -182,30 +188,26 @@ static void on_reply(enum redis_result result, const redisReply *reply, void *ar
 static void send_batch(struct lookup *l, struct partition *p)
 {
     struct batch *b = p->collecting;
-    struct slice words[KEYS + 1 + 2 * BATCH_MAX];
+    struct slice words[KEYS + NUMBERS + PARTS * BATCH_MAX];
     struct redis_call call = {.script = 0, .words = words, .n_keys = KEYS};
-    char number[24];
+    char numbers[NUMBERS][24];
     size_t n = 0;
-    int users = 0;
     struct err err;
 
     for (size_t i = 0; i < KEYS; i++) {
         words[n++] = slice_str(p->keys[i]);
     }
-    words[n++] = (struct slice){number, 0};
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->questions[i].user_id.len > 0) {
-            words[n++] = command_text(&b->questions[i].user_id);
-            users++;
+    for (size_t i = 0; i < NUMBERS; i++) {
+        (void)snprintf(numbers[i], sizeof(numbers[i]), "%zu", count_of(b, (enum part)i)); /* fits */
+        words[n++] = slice_str(numbers[i]);
+    }
+    for (int part = 0; part < PARTS; part++) {
+        for (size_t i = 0; i < b->count; i++) {
+            if (b->questions[i].parts[part].len > 0) {
+                words[n++] = command_text(&b->questions[i].parts[part]);
+            }
         }
     }
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->questions[i].item_id.len > 0) {
-            words[n++] = command_text(&b->questions[i].item_id);
-        }
-    }
-    (void)snprintf(number, sizeof(number), "%d", users); /* fits: at most BATCH_MAX */
-    words[KEYS].len = strlen(number);
     call.n_words = n;
     p->collecting = NULL;
     stats_add(l->settings.stats, STAT_LOOKUP_SCRIPTS, 1);
@@ -257,8 +259,9 @@ enum door_look_result lookup_ask(struct lookup *l, const struct lookup_question 
     q = &p->collecting->questions[p->collecting->count];
     q->party = question->party;
     q->highest = question->highest;
-    if (!command_set_text(&q->user_id, question->user_id) ||
-        !command_set_text(&q->item_id, question->item_id)) {
+    if (!command_set_text(&q->parts[PART_USER], question->user_id) ||
+        !command_set_text(&q->parts[PART_ITEM], question->item_id) ||
+        !command_set_text(&q->parts[PART_PAYMENT], question->payment_id)) {
         assert(false); /* ids were checked at the door */
     }
     p->collecting->count++;
@@ -282,7 +285,7 @@ static void on_up(void *arg)
 struct lookup *lookup_create(struct event_base *base, const struct lookup_settings *settings,
                              struct err *err)
 {
-    static const char *const names[KEYS] = {"log", "orders", "items"};
+    static const char *const names[KEYS] = {"log", "orders", "items", "payments"};
     struct lookup *l = xcalloc(1, sizeof(*l));
     const struct redis_settings redis = {
         .host = settings->host,

@@ -1,5 +1,5 @@
 /*
- * lookup.h - asks Redis for orders and items, many at a time, by lua/lookup.lua.
+ * lookup.h - asks Redis for orders, items and payments, many at a time, by lua/lookup.lua.
  *
  * What is asked within one turn of the loop goes out as one script per partition, each with the
  * position its answers are valid at.  Every question taken is answered exactly once, never before
@@ -23,10 +23,10 @@
 
 struct lookup;
 
-/* Slices are copied; ptr NULL: not asked.  With neither, it asks for the position alone. */
+/* Slices are copied; ptr NULL: not asked.  With none, it asks for the position alone. */
 struct lookup_question {
     int partition;
-    struct slice user_id, item_id;
+    struct slice user_id, item_id, payment_id;
     int64_t highest; /* door_highest() now: comes back in the answer */
     uint64_t party;
 };

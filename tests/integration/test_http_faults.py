@@ -115,6 +115,61 @@ def test_an_order_that_is_decided_is_not_told_as_queued(system):
     wait_until(lambda: system.counts(item) == (5, 2, 3, 0), 60, "the decisions")
 
 
+def test_a_refund_has_its_reason_whoever_tells_it(system, network):
+    """Redis has decided the payment, its outcome is not there yet, and others' items are looked up with it."""
+    item = system.open(stock=5)
+    partition = system.partition_of(item)
+    keys = f"seckill:{{{partition}}}:"
+    link = network.link("redis")
+    link.aim(system.env["REDIS_HOST"], int(system.env["REDIS_PORT"]))
+    settings = {"SECKILL_REDIS_HOST": "127.0.0.1", "SECKILL_REDIS_PORT": link.port, "SECKILL_REDIS_TIMEOUT": "50s"}
+    payment = f"pay-{secrets.token_hex(4)}"
+    with door(system, "producer-look", **settings) as other:
+        shopper = other.shopper()
+        order = shopper.reserve(item)
+        assert shopper.cancel(order).json()["state"] == "cancelled"
+
+        def metric(name):
+            return system.metric(f"seckill_producer_{name}", requests.get(other.url + "/metrics", timeout=60).text)
+
+        def show(n):
+            return other.shopper().call("GET", f"/v1/items/{secrets.token_hex(8)}{n}@{partition}", None)
+
+        with (
+            ThreadPoolExecutor() as pool,
+            stopped(system, "guardian"),
+            stopped(system, "matcher"),
+            system.redis() as store,
+        ):
+            offset = shopper.order(item, key="k", wait=None).json()["position"] + 1
+            watermark, orders = store.hget(keys + "log", "watermark"), store.hget(keys + "orders", shopper.user)
+            assert orders.endswith(" -")
+            placed, over = metric("delivered_total"), metric("wait_over_total")
+            paying = pool.submit(shopper.pay, order, payment, 15)
+            wait_until(lambda: metric("delivered_total") == placed + 1, 60, "the payment is placed")
+            # Partitions are looked up once a second; the payment was, too, between two such times.
+            asked = metric("lookups_total") + 2 * system.partitions
+            wait_until(lambda: metric("lookups_total") > asked, 60, "its first look-up")
+            link.clog()
+            try:
+                store.hset(keys + "payments", payment, f"R 10 {order} {offset}")
+                store.hset(keys + "orders", shopper.user, f"{orders[:-1]}R{payment}")
+                store.hset(keys + "log", "watermark", offset)
+                items = [pool.submit(show, n) for n in range(4)]
+                wait_until(lambda: metric("calls") == 5, 60, "theirs")
+                wait_until(lambda: metric("wait_over_total") == over + 1, 60, "its last, with them")
+                link.heal()
+                told = paying.result().json()
+                assert {shown.result().status_code for shown in items} == {404}
+            finally:
+                link.heal()
+                store.hset(keys + "log", "watermark", watermark)
+                store.hset(keys + "orders", shopper.user, orders)
+                store.hdel(keys + "payments", payment)
+        assert (told["payment"], told["reason"]) == ("refund_due", "already_cancelled"), told
+    system.await_ready()
+
+
 def refused(ask, least, most, admitted=202):
     """The first answer that is another: after so many that were not, and one more per second that it took."""
     begin, count = time.monotonic(), 0

@@ -82,6 +82,37 @@ static void a_spoilt_value_is_noticed(void **state)
     }
 }
 
+static void a_payments_value_is_read(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "P 0 " ONE,
+        "P 0 " ONE " 17 ",
+        "P 0 " ONE " 17 1",
+        "P 1 " ONE " 17",
+        "R 0 " ONE " 17",
+        "R 3 " ONE " 17", /* not_open: of orders only */
+        "R 99 " ONE " 17",
+        "Q 0 " ONE " 17",
+        "P 0 x 17",
+        "P 0 " ONE " -1",
+    };
+    struct payment_entry payment;
+
+    (void)state;
+    assert_true(payment_entry_parse(SLICE_LIT("R 10 " ONE " 17"), &payment));
+    assert_int_equal(payment.answer, 'R');
+    assert_int_equal(payment.reason, REASON_ALREADY_CANCELLED);
+    assert_true(slice_eq(payment.order_id, SLICE_LIT(ONE)));
+    assert_int_equal(payment.offset, 17);
+    assert_true(payment_entry_parse(SLICE_LIT("P 0 " ONE " 0"), &payment));
+    assert_int_equal(payment.answer, 'P');
+    assert_int_equal(payment.reason, REASON_NONE);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(payment_entry_parse(slice_str(bad[i]), &payment));
+    }
+}
+
 static void an_items_value_is_read(void **state)
 {
     static const char *const bad[] = {"",
@@ -117,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_users_orders_are_read_one_by_one),
         cmocka_unit_test(a_spoilt_value_is_noticed),
+        cmocka_unit_test(a_payments_value_is_read),
         cmocka_unit_test(an_items_value_is_read),
     };
 
