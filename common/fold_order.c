@@ -118,6 +118,9 @@ void fold_apply_order(struct fold *f)
     const struct order *known = fold_find_order(user, cmd->order_id);
     enum reason reason;
 
+    if (MUTANT(FORGET_HELD) && known != NULL && known->state == ORDER_RESERVED) {
+        known = NULL;
+    }
     if (known != NULL && MUTANT(RESULT_SETS_STATE)) {
         fold_tell_rejected(f, REASON_LIMIT_REACHED, item);
         return;

@@ -75,6 +75,10 @@ struct order *fold_find_order(const struct user *user, const char *order_id)
     while (order != NULL && memcmp(order->id, order_id, sizeof(order->id)) != 0) {
         order = order->next;
     }
+    if (MUTANT(FORGET_ENDED) && order != NULL && order->state != ORDER_RESERVED &&
+        order->state != ORDER_REJECTED) {
+        return NULL;
+    }
     return order;
 }
 

@@ -17,6 +17,8 @@
 #define MUTANTS(X)                                                                                 \
     /* the rules: common/fold.c */                                                                 \
     X(FORGET_DECIDED, "decided orders are remembered")                                             \
+    X(FORGET_HELD, "... those with a hold, too")                                                   \
+    X(FORGET_ENDED, "... and when they are paid, cancelled or expired")                            \
     X(RESULT_SETS_STATE, "an answer to a command never sets an order's state")                     \
     X(LATE_PAYMENT_UNCHECKED, "a late payment is checked against limit and sale state")            \
     X(PAYMENT_ANSWERED_TWICE, "a payment id gets one answer ever, also refund_due")                \
@@ -28,6 +30,9 @@
     X(BOUND_PER_BATCH, "the bound of expiries counts per command, not per batch")                  \
     /* the matcher: matcher/part.c */                                                              \
     X(KEEP_ACKED, "after a mismatch the matcher forgets its acked, as on assignment")              \
+    X(NO_SEEK_BACK, "... seeks the log back to what it needs")                                     \
+    X(STALE_TAKEN, "... drops what comes before the record that it wants")                         \
+    X(REPUBLISH_LEFT_OUT, "... and tells the outbox again, from its oldest entry on")              \
     X(ACK_ANY, "acked is contiguous")                                                              \
     X(ACK_WHEN_SENT, "acked means acknowledged, not handed over")                                  \
     X(IDLE_SILENT, "an idle matcher applies an empty batch (notices a Redis that went back)")      \
@@ -39,8 +44,11 @@
     X(LAST_UNCOMPARED, "overlap by one: the last applied record is read again and compared")       \
     X(CHAIN_UNCOMPARED, "what the outbox covers is read again and its chain compared")             \
     X(RECHECK_IGNORED, "after a new connection the log is compared before more is applied")        \
+    X(RULES_OUTRUN, "a matcher that lacks the rules halts")                                        \
     /* the guardian: guardian/follow.c, commit.c, ledger*.c */                                     \
     X(APPLY_LATER, "an outcome is applied only if its prev is the position")                       \
+    X(POSITION_IN_COMMAND, "a position is never a place inside a command")                         \
+    X(RULES_UNREAD, "a guardian that lacks the rules halts")                                       \
     X(PROGRESS_UNCOMPARED, "the progress row is compared in the transaction")                      \
     X(POSITION_BEFORE_ROWS, "rows and position are one transaction (commit before rows)")          \
     X(LINK_UNCHECKED, "an outcome's chain is that of the one before it and its record's hash")     \

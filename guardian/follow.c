@@ -83,7 +83,7 @@ static enum follow_action seek(struct follow *f, int64_t offset, int64_t now_ms)
 
 static bool knows_rules(const struct follow *f)
 {
-    return f->head.position < 0 || command_has_rules(f->head.rules);
+    return f->head.position < 0 || command_has_rules(f->head.rules) || MUTANT(RULES_UNREAD);
 }
 
 enum follow_action follow_loaded(struct follow *f, const struct progress *committed, int64_t now_ms)

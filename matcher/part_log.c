@@ -23,6 +23,9 @@ enum {
 
 void part_fetch_from(struct part *p, int64_t offset)
 {
+    if (MUTANT(NO_SEEK_BACK) && offset < p->next_offset) {
+        return;
+    }
     p->next_offset = offset;
     p->needs_fetch = true;
 }
@@ -142,6 +145,9 @@ static void replay_record(struct part *p, const struct part_record *record, stru
         return;
     }
     p->queue.applied = p->queue.end;
+    if (MUTANT(REPUBLISH_LEFT_OUT)) {
+        queue_clear(&p->queue);
+    }
     p->counts.republished += queue_untold(&p->queue);
     part_enter_steady(p, now);
 }
@@ -163,7 +169,7 @@ static bool is_gap(struct part *p, const struct part_record *record, struct part
 {
     char text[120];
 
-    if (record->offset == p->next_offset) {
+    if (record->offset <= p->next_offset) {
         return false;
     }
     (void)snprintf(text, sizeof(text), "records %" PRId64 " to %" PRId64 " are missing in the log",
@@ -211,8 +217,8 @@ void part_record(struct part *p, const struct part_record *record, struct part_t
     /* Older ones: a stale fetch, or the way back to where a seek goes. */
     if ((!is_catching && p->phase != PHASE_STEADY) || p->needs_fetch || p->needs_begin ||
         (p->needs_recheck && !is_catching) || p->stop != PART_HALT_NONE ||
-        (p->is_draining && !is_catching) || record->offset < p->next_offset ||
-        is_gap(p, record, now)) {
+        (p->is_draining && !is_catching) ||
+        (record->offset < p->next_offset && !MUTANT(STALE_TAKEN)) || is_gap(p, record, now)) {
         return;
     }
     p->progress_at = now.mono_ms;

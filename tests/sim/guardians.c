@@ -43,6 +43,11 @@ static void load(struct world *w, int guardian, struct shard *s)
     tell(w, "guardian %d/%d: loads position %" PRId64, guardian, s->number,
          s->mysql.progress.position);
     act(w, guardian, s, follow_loaded(&k->follow, &s->mysql.progress, w->now.mono_ms));
+    if (s->mysql.progress.position >= 0 && !command_has_rules(s->mysql.progress.rules) &&
+        !follow_is_halted(&k->follow)) {
+        wrong(w, "promise 10 is broken: guardian %d goes on where partition %d has other rules",
+              guardian, s->number);
+    }
 }
 
 static void apply(struct world *w, int guardian, struct shard *s, const struct progress *base)

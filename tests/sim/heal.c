@@ -15,11 +15,21 @@ enum {
     LEAP_OVER_MS = 200000,
 };
 
+/* Without a state, and none can be made: who would do it has halted. */
+static bool is_closed(const struct world *w, const struct shard *s)
+{
+    return (s->redis.token != 0 || s->redis.is_torn) &&
+           follow_is_halted(&w->guardians[0][s->number].follow);
+}
+
 /* A partition that must stay halted until an operator has looked at it. */
-static bool is_over(const struct shard *s, const struct desk *d)
+static bool is_over(const struct world *w, const struct shard *s, const struct desk *d)
 {
     const struct node *at = s->redis.at;
 
+    if (is_closed(w, s)) {
+        return true;
+    }
     if (s->has_rules || (s->cut >= 0 && at != NULL && !log_has(s, at))) {
         return d->is_halted;
     }
@@ -32,8 +42,8 @@ static bool is_caught_up(const struct world *w, const struct shard *s, const str
     struct part_view view;
 
     part_look(d->part, &view);
-    return last != NULL && view.is_steady && s->redis.at == last && s->redis.n == 0 &&
-           view.unacked == 0 && w->n_flights == 0 && last->next_due == 0 &&
+    return last != NULL && !s->has_rules && view.is_steady && s->redis.at == last &&
+           s->redis.n == 0 && view.unacked == 0 && w->n_flights == 0 && last->next_due == 0 &&
            (s->cut >= 0 || s->mysql.progress.position == last->offset);
 }
 
@@ -43,7 +53,7 @@ static bool is_done(const struct world *w, const int *owners)
         const struct shard *s = &w->shards[i];
         const struct desk *d = &w->matchers[owners[i]].desks[i];
 
-        if (!is_over(s, d) && !is_caught_up(w, s, d)) {
+        if (!is_over(w, s, d) && !is_caught_up(w, s, d)) {
             return false;
         }
     }
@@ -95,7 +105,7 @@ static void complain(struct world *w, const int *owners)
         const struct desk *d = &w->matchers[owners[i]].desks[i];
         struct part_view view;
 
-        if (is_over(s, d) || is_caught_up(w, s, d)) {
+        if (is_over(w, s, d) || is_caught_up(w, s, d)) {
             continue;
         }
         part_look(d->part, &view);
