@@ -94,7 +94,7 @@ $(DIFFERENTIAL): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/differential/*
 # The state machines themselves, with marks where a rule can be left out (common/mutant.h).
 SIM         := $(BUILD)/tests/sim
 SIM_SOURCES := $(wildcard tests/sim/*.c common/fold*.c matcher/part*.c guardian/ledger*.c producer/calls*.c) \
-               $(patsubst %,matcher/%.c,queue replay script) $(patsubst %,guardian/%.c,follow commit) common/ids.c \
+               $(patsubst %,matcher/%.c,queue replay script) $(patsubst %,guardian/%.c,follow commit mend) common/ids.c \
                $(patsubst %,producer/%.c,answers bucket counters door gates inflight input limiter logclock peers refusal refusal_reply waiters)
 $(BUILD)/sim/%.o: %.c Makefile | $(SCRIPTS) deps-build
 	@mkdir -p $(@D)

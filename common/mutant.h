@@ -57,8 +57,13 @@
     X(LOSS_GUESSED, "lost for certain: the topic is read to an end looked up afterwards")          \
     X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \
     X(LOG_TIME_UNRECORDED, "log time is in the progress row")                                      \
-    /* rebuild: lua/rebuild_*.lua, played by tests/sim/redis.c */                                  \
+    /* rebuild: lua/rebuild_*.lua, played by tests/sim/redis.c; guardian/mend.c */                 \
     X(REBUILD_UNFENCED, "a rebuild is fenced by a token")                                          \
+    X(MEND_ONCE, "a cause counts when it was seen twice, a second apart")                          \
+    X(MEND_KEYS_LEFT, "keys without a watermark are rebuilt")                                      \
+    X(MEND_UNRESUMED, "a rebuild that stands still is done again")                                 \
+    X(MEND_IMPATIENT, "... but not before it has stood still for long")                            \
+    X(MEND_UNWATCHED, "... and one that goes on does not stand still")                             \
     /* the door: producer/, common/ids.c */                                                        \
     X(GATE_BEFORE_LOOKUP, "a keyed order is looked up before a gate refuses it")                   \
     X(UNANSWERED_TO_GATE, "no answer to a look-up is a 503, never the gate's refusal")             \

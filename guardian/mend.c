@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/mutant.h"
+
 /* What one look shows by itself. */
 static enum mend_cause suspect(const struct mend_view *view)
 {
@@ -14,9 +16,9 @@ static enum mend_cause suspect(const struct mend_view *view)
     case PEEK_NOTHING:
         return view->log_begin > 0 ? MEND_HEAD : MEND_NONE;
     case PEEK_KEYS:
-        return MEND_KEYS;
+        return MUTANT(MEND_KEYS_LEFT) ? MEND_NONE : MEND_KEYS;
     case PEEK_REBUILD:
-        return MEND_INTERRUPTED;
+        return MUTANT(MEND_UNRESUMED) ? MEND_NONE : MEND_INTERRUPTED;
     }
     return MEND_NONE;
 }
@@ -34,12 +36,13 @@ static bool has_moved(struct mend *m, const struct peek_look *look)
 enum mend_cause mend_see(struct mend *m, const struct mend_view *view)
 {
     const enum mend_cause seen = suspect(view);
-    const int64_t patience_ms = seen == MEND_INTERRUPTED ? m->stall_ms : MEND_TWICE_MS;
+    const int64_t patience_ms =
+        seen == MEND_INTERRUPTED && !MUTANT(MEND_IMPATIENT) ? m->stall_ms : MEND_TWICE_MS;
 
-    if (has_moved(m, view->look) || seen != m->suspect) {
+    if ((has_moved(m, view->look) && !MUTANT(MEND_UNWATCHED)) || seen != m->suspect) {
         m->suspect = seen;
         m->since_ms = view->now_ms;
-        return MEND_NONE;
+        return MUTANT(MEND_ONCE) ? seen : MEND_NONE;
     }
     return view->now_ms - m->since_ms >= patience_ms ? seen : MEND_NONE;
 }

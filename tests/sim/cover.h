@@ -93,6 +93,8 @@
     X(REBUILD_BEGIN, "rebuild: begins")                                                            \
     X(REBUILD, "rebuild: is done")                                                                 \
     X(REBUILD_TAKEN, "rebuild: another began later")                                               \
+    X(MEND_KEYS, "rebuild: by itself, for keys without a watermark")                               \
+    X(MEND_INTERRUPTED, "rebuild: ... for one that does not go on")                                \
     X(WAITING, "matcher: waits for a rebuild")                                                     \
     X(DOOR_CRASH, "door: killed")                                                                  \
     X(DOOR_LEFT, "door: drains, and ends")                                                         \

@@ -2,13 +2,12 @@
 
 #include <string.h>
 
-#include "tests/sim/log.h"
+#include "tests/sim/menders.h"
 #include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
 
 enum {
     PROBE_MS = 2000,
-    PIECES = 2,
 };
 
 static void act(struct world *w, int guardian, struct shard *s, enum follow_action action);
@@ -22,8 +21,7 @@ static void drop_batches(struct keeper *k)
     }
 }
 
-/* Forgets all that was read and not committed; the position has to be loaded anew. */
-static void start_over(struct keeper *k)
+void guardians_start_over(struct keeper *k)
 {
     drop_batches(k);
     k->is_loaded = false;
@@ -39,6 +37,7 @@ static void load(struct world *w, int guardian, struct shard *s)
     struct keeper *k = &w->guardians[guardian][s->number];
 
     k->is_loaded = true;
+    k->committed = s->mysql.progress.position;
     w->guardian_did[guardian] = COVER_CRASHED_LOADED;
     tell(w, "guardian %d/%d: loads position %" PRId64, guardian, s->number,
          s->mysql.progress.position);
@@ -82,6 +81,7 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
         w->guardian_did[guardian] = COVER_CRASHED_COMMITTED;
         tell(w, "guardian %d/%d: committed up to %" PRId64, guardian, s->number,
              ledger_end(k->batches[0])->position);
+        k->committed = ledger_end(k->batches[0])->position;
         ledger_destroy(k->batches[0]);
         k->n_batches--;
         for (size_t i = 0; i < k->n_batches; i++) {
@@ -92,7 +92,7 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
     case COMMIT_MOVED:
         tell(w, "guardian %d/%d: MySQL is at %" PRId64, guardian, s->number, now.position);
         seen(COVER_MOVED);
-        start_over(k);
+        guardians_start_over(k);
         break;
     case COMMIT_RETRY:
         w->guardian_did[guardian] = COVER_CRASHED_UNSURE;
@@ -117,13 +117,6 @@ static void check_lost(struct world *w, const struct shard *s, const struct foll
     }
 }
 
-static void begin_rebuild(struct world *w, struct keeper *k)
-{
-    if (!k->rebuild.is_active) {
-        k->rebuild = (struct rebuilding){.is_active = true, .token = ++w->tokens};
-    }
-}
-
 static void act(struct world *w, int guardian, struct shard *s, enum follow_action action)
 {
     struct keeper *k = &w->guardians[guardian][s->number];
@@ -143,7 +136,7 @@ static void act(struct world *w, int guardian, struct shard *s, enum follow_acti
     case FOLLOW_REBUILD:
         tell(w, "guardian %d/%d: %s", guardian, s->number, follow_why(&k->follow));
         check_lost(w, s, &k->follow);
-        begin_rebuild(w, k);
+        menders_mend(w, guardian, s);
         break;
     case FOLLOW_HALT:
         tell(w, "guardian %d/%d: halts: %s", guardian, s->number, follow_why(&k->follow));
@@ -154,6 +147,14 @@ static void act(struct world *w, int guardian, struct shard *s, enum follow_acti
         seen(COVER_GUARDIAN_HALT);
         break;
     }
+}
+
+void guardians_halt(struct world *w, int guardian, struct shard *s, const char *why)
+{
+    struct keeper *k = &w->guardians[guardian][s->number];
+
+    drop_batches(k);
+    act(w, guardian, s, follow_halt(&k->follow, FOLLOW_HALT_RECORD, why));
 }
 
 /* Redis is asked first, and then the topic for its end. */
@@ -223,56 +224,14 @@ static void deliver(struct world *w, int guardian, struct shard *s)
     act(w, guardian, s, action);
 }
 
-/* ---- rebuilding ---- */
-
-static void end_rebuild(struct keeper *k)
-{
-    k->rebuild.is_active = false;
-    start_over(k);
-}
-
-/* One call of a script of the rebuild. */
-static void rebuild_step(struct world *w, int guardian, struct shard *s)
-{
-    struct keeper *k = &w->guardians[guardian][s->number];
-    struct rebuilding *b = &k->rebuild;
-
-    if (b->piece == 0) {
-        b->node = s->mysql.progress.position < 0
-                      ? NULL
-                      : log_find(s, s->mysql.progress.position, s->mysql.progress.chain);
-        redis_rebuild_begin(w, s, b->token);
-        w->guardian_did[guardian] = COVER_CRASHED_WIPED;
-        b->piece = 1;
-        return;
-    }
-    if (!redis_rebuild_put(w, s, b->token, b->piece, b->node)) {
-        seen(COVER_REBUILD_TAKEN);
-        tell(w, "guardian %d/%d: another rebuild began later", guardian, s->number);
-        end_rebuild(k);
-        return;
-    }
-    w->guardian_did[guardian] = COVER_CRASHED_PIECE;
-    if (b->piece++ > PIECES) {
-        seen(COVER_REBUILD);
-        w->guardian_did[guardian] = COVER_CRASHED_REBUILT;
-        end_rebuild(k);
-    }
-}
-
-void guardians_rebuild(struct world *w, int guardian, struct shard *s)
-{
-    begin_rebuild(w, &w->guardians[guardian][s->number]);
-}
-
 /* ---- life ---- */
 
 static void go_on(struct world *w, int guardian, struct shard *s, enum mysql_fate fate)
 {
     struct keeper *k = &w->guardians[guardian][s->number];
 
-    if (k->rebuild.is_active && !redis_is_away(s) && chance(w, 40)) {
-        rebuild_step(w, guardian, s);
+    if (chance(w, 30)) {
+        menders_go_on(w, guardian, s);
         return;
     }
     if (!k->is_assigned || follow_is_halted(&k->follow)) {
@@ -327,6 +286,7 @@ static void init_keeper(struct world *w, int guardian, int shard)
 
     *k = (struct keeper){.at = -1, .seek = -1};
     follow_init(&k->follow, shard, w->n_shards, PROBE_MS);
+    menders_init(&k->mender);
 }
 
 void guardians_init(struct world *w)
@@ -382,7 +342,7 @@ void guardians_regroup(struct world *w, int guardian)
         struct keeper *k = &w->guardians[guardian][i];
 
         k->is_assigned = chance(w, 70);
-        start_over(k);
+        guardians_start_over(k);
     }
 }
 
@@ -393,20 +353,7 @@ static void heal_keeper(struct world *w, int guardian, struct shard *s)
     /* A guardian at rest does not see that MySQL went back: who switches MySQL starts it again. */
     if (k->is_assigned != (guardian == 0) || s->has_mysql_moved) {
         k->is_assigned = guardian == 0;
-        start_over(k);
-    }
-}
-
-/* An operator sees that the partition waits for a rebuild, and that nobody does one. */
-static void look_for_rebuild(struct world *w, struct shard *s)
-{
-    for (int i = 0; i < GUARDIANS; i++) {
-        if (w->guardians[i][s->number].rebuild.is_active) {
-            return;
-        }
-    }
-    if (s->redis.token != 0 || s->redis.is_torn) {
-        begin_rebuild(w, &w->guardians[0][s->number]);
+        guardians_start_over(k);
     }
 }
 
@@ -426,7 +373,6 @@ void guardians_heal(struct world *w)
 void guardians_heal_step(struct world *w)
 {
     for (int shard = 0; shard < w->n_shards; shard++) {
-        look_for_rebuild(w, &w->shards[shard]);
         for (int i = 0; i < GUARDIANS; i++) {
             for (int n = 0; n < 6; n++) {
                 go_on(w, i, &w->shards[shard], MYSQL_WELL);

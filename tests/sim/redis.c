@@ -456,7 +456,7 @@ void redis_move_slot(struct world *w, struct shard *s)
         tell(w, "redis %d: the slot arrives with its keys", s->number);
         seen(COVER_SLOT_MOVED);
     } else {
-        leave_behind(w, s, chance(w, 30));
+        leave_behind(w, s, chance(w, 50));
     }
 }
 

@@ -8,6 +8,7 @@
 #include "tests/sim/heal.h"
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
+#include "tests/sim/menders.h"
 #include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
 #include "tests/sim/shoppers.h"
@@ -203,7 +204,7 @@ static void befall_guardian(struct world *w, enum fault fault, struct shard *s)
         break;
     case FAULT_REBUILD:
         if (chance(w, 40)) {
-            guardians_rebuild(w, guardian, s);
+            menders_rebuild(w, guardian, s);
         }
         break;
     default:

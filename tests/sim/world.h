@@ -23,6 +23,7 @@
 #include "common/random.h"
 #include "guardian/follow.h"
 #include "guardian/ledger.h"
+#include "guardian/mend.h"
 #include "matcher/part.h"
 #include "tests/sim/cover.h"
 #include "tests/sim/tables.h"
@@ -134,8 +135,27 @@ struct shard {
 /* A rebuild, between two calls of its scripts. */
 struct rebuilding {
     bool is_active;
+    bool has_snapshot;     /* of MySQL */
+    enum mend_cause cause; /* MEND_NONE: by hand */
     int token, piece;
     struct node *node;
+};
+
+/* What a guardian was shown of a Redis that has no state. */
+struct watched {
+    enum mend_cause ill;
+    int token, pieces;
+};
+
+/* Who looks after a partition's Redis. */
+struct mender {
+    struct mend mend;
+    bool is_looking;
+    int64_t again_ms;
+    int64_t position; /* MySQL's, when the look began */
+    struct watched watched;
+    int64_t watched_ms; /* it has shown nothing else since */
+    struct rebuilding rebuild;
 };
 
 /* One partition in a guardian. */
@@ -144,11 +164,12 @@ struct keeper {
     bool is_assigned, is_loaded, is_probing;
     bool is_sent; /* the first batch has been tried */
     int64_t at, seek;
+    int64_t committed; /* position */
     int stale;
     struct ledger *batches[BATCHES_MAX]; /* owned */
     size_t n_batches;
     struct follow_probe probe;
-    struct rebuilding rebuild;
+    struct mender mender;
 };
 
 struct request {
