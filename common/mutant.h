@@ -61,6 +61,8 @@
     X(REBUILD_UNFENCED, "a rebuild is fenced by a token")                                          \
     X(MEND_ONCE, "a cause counts when it was seen twice, a second apart")                          \
     X(MEND_KEYS_LEFT, "keys without a watermark are rebuilt")                                      \
+    X(MEND_HEAD_LEFT, "... and a Redis that lacks what the log no longer has")                     \
+    X(MEND_OUTBOX_LEFT, "... or whose outbox is from before that")                                 \
     X(MEND_UNRESUMED, "a rebuild that stands still is done again")                                 \
     X(MEND_IMPATIENT, "... but not before it has stood still for long")                            \
     X(MEND_UNWATCHED, "... and one that goes on does not stand still")                             \

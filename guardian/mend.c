@@ -7,14 +7,16 @@
 /* What one look shows by itself. */
 static enum mend_cause suspect(const struct mend_view *view)
 {
+    const int64_t first = MUTANT(MEND_OUTBOX_LEFT) ? view->look->watermark : view->look->first;
+
     switch (view->look->found) {
     case PEEK_STATE:
-        /* Catching up reads the record at the watermark again. */
-        return view->look->watermark < view->position && view->log_begin > view->look->watermark
+        /* What must be read again has to be there, the record at the watermark too. */
+        return first < view->position && view->log_begin > first && !MUTANT(MEND_HEAD_LEFT)
                    ? MEND_HEAD
                    : MEND_NONE;
     case PEEK_NOTHING:
-        return view->log_begin > 0 ? MEND_HEAD : MEND_NONE;
+        return view->log_begin > 0 && !MUTANT(MEND_HEAD_LEFT) ? MEND_HEAD : MEND_NONE;
     case PEEK_KEYS:
         return MUTANT(MEND_KEYS_LEFT) ? MEND_NONE : MEND_KEYS;
     case PEEK_REBUILD:
@@ -39,6 +41,7 @@ enum mend_cause mend_see(struct mend *m, const struct mend_view *view)
     const int64_t patience_ms =
         seen == MEND_INTERRUPTED && !MUTANT(MEND_IMPATIENT) ? m->stall_ms : MEND_TWICE_MS;
 
+    m->first = view->look->first;
     if ((has_moved(m, view->look) && !MUTANT(MEND_UNWATCHED)) || seen != m->suspect) {
         m->suspect = seen;
         m->since_ms = view->now_ms;

@@ -30,6 +30,7 @@ struct mend {
     int64_t stall_ms;
     enum mend_cause suspect;
     int64_t since_ms;
+    int64_t first;  /* as it was seen last */
     char token[64]; /* of the rebuild that is watched; "": none */
     int64_t progress;
 };
@@ -41,10 +42,16 @@ struct mend_view {
     int64_t now_ms;
 };
 
-/* Whether the log's begin matters: Redis lacks what MySQL has. */
-static inline bool mend_wants_log(const struct peek_look *look, int64_t position)
+/*
+ * Whether the log's begin matters: Redis lacks what MySQL has, or its outbox keeps what MySQL has, which
+ * is nothing unusual unless it lasts.
+ */
+static inline bool mend_wants_log(const struct mend *m, const struct peek_look *look,
+                                  int64_t position)
 {
-    return look->found == PEEK_NOTHING || (look->found == PEEK_STATE && look->watermark < position);
+    return look->found == PEEK_NOTHING ||
+           (look->found == PEEK_STATE &&
+            (look->watermark < position || (look->first < position && look->first == m->first)));
 }
 
 /* Why it has to be rebuilt now; MEND_NONE: not, or not yet. */

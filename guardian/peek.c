@@ -332,7 +332,7 @@ bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err
 
         words[i] = (struct slice){keys[i], (size_t)len};
     }
-    words[KEYS] = SLICE_LIT("0");
+    words[KEYS] = SLICE_LIT("1"); /* the outbox's oldest entry */
     reply = run(p, &script, err);
     if (reply == NULL) {
         return false;

@@ -85,6 +85,7 @@ struct peek_look {
     enum peek_found found;
     char genesis[IDS_LOG_LEN + 1];
     int64_t watermark; /* -1: no state */
+    int64_t first; /* record that its matcher has to read again: the outbox's, or the last one */
     char token[64];
     int64_t progress;
 };

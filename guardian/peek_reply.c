@@ -4,6 +4,10 @@
 
 #include "common/xmalloc.h"
 
+enum {
+    POSITION_FIELDS = 7, /* of position.lua's answer, before the outbox's entries */
+};
+
 bool peek_reply_text(const redisReply *reply, struct slice *text)
 {
     if (reply->type != REDIS_REPLY_STRING) {
@@ -86,6 +90,20 @@ bool peek_reply_probe(const redisReply *reply, struct follow_probe *probe)
            slice_to_i64(slice_cut(entry, ' ', &rest), -1, INT64_MAX, &probe->first_prev);
 }
 
+/* Of an entry that is damaged nothing is known: its matcher halts on it. */
+static int64_t first_of(const redisReply *reply, int64_t watermark)
+{
+    struct slice entry, rest;
+    int64_t prev;
+
+    if (has_elements(reply, POSITION_FIELDS + 1) &&
+        peek_reply_text(reply->element[POSITION_FIELDS], &entry) &&
+        slice_to_i64(slice_cut(entry, ' ', &rest), -1, watermark, &prev)) {
+        return prev + 1;
+    }
+    return watermark;
+}
+
 bool peek_reply_look(const redisReply *reply, struct peek_look *look)
 {
     struct slice first, second, third;
@@ -109,8 +127,12 @@ bool peek_reply_look(const redisReply *reply, struct peek_look *look)
                slice_to_i64(third, 0, INT64_MAX, &look->progress);
     }
     look->found = PEEK_STATE;
-    return slice_copy(first, look->genesis, sizeof(look->genesis)) &&
-           take_watermark(reply->element[1], &look->watermark);
+    if (!slice_copy(first, look->genesis, sizeof(look->genesis)) ||
+        !take_watermark(reply->element[1], &look->watermark)) {
+        return false;
+    }
+    look->first = first_of(reply, look->watermark);
+    return true;
 }
 
 bool peek_reply_keys(const redisReply *reply, char cursor[PEEK_CURSOR_BYTES],

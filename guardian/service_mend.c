@@ -37,7 +37,7 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
 
     m->log_begin = 0;
     m->ok = peek_look(tools->redis, partition, &m->look, &m->err) &&
-            (!mend_wants_log(&m->look, m->position) ||
+            (!mend_wants_log(&m->mend, &m->look, m->position) ||
              read_log_begin(m->rebuild.settings, partition, &m->log_begin, &m->err));
 }
 
@@ -118,7 +118,7 @@ static void done_look(struct pool_job *job, void *arg ATTR_UNUSED)
                     LOG_ERR(&m->err));
         return;
     }
-    if (mend_wants_log(&m->look, m->position)) {
+    if (mend_wants_log(&m->mend, &m->look, m->position)) {
         m->again_ms = view.now_ms + LOG_AGAIN_MS;
     }
     cause = mend_see(&m->mend, &view);

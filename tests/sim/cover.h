@@ -15,6 +15,7 @@
     X(SET_RULES, "log: ... rules that this build has not")                                         \
     X(CUT, "log: cut back and grown again")                                                        \
     X(RECREATED, "log: made anew under the same name")                                             \
+    X(TRIMMED, "log: its head is deleted, and that of the outcomes")                               \
     X(RESTORE, "log: ... with the outcomes, and Redis")                                            \
     X(SKEW, "log: the broker's clock steps")                                                       \
     X(LEAP, "log: ... by minutes")                                                                 \
@@ -72,6 +73,7 @@
     X(STEADY_READING, "matcher: from steady to reading")                                           \
     X(STEADY_CATCHING, "matcher: from steady to catching up")                                      \
     X(CATCHING_READING, "matcher: from catching up to reading")                                    \
+    X(WAIT_HEAD, "matcher: waits, for what it must read is deleted")                               \
     X(FRESH, "matcher: folds the log from its genesis")                                            \
     X(HALT_RULES, "halt: rules")                                                                   \
     X(HALT_CHAIN, "halt: chain")                                                                   \
@@ -94,6 +96,7 @@
     X(REBUILD, "rebuild: is done")                                                                 \
     X(REBUILD_TAKEN, "rebuild: another began later")                                               \
     X(MEND_KEYS, "rebuild: by itself, for keys without a watermark")                               \
+    X(MEND_HEAD, "rebuild: ... for what the log no longer has")                                    \
     X(MEND_INTERRUPTED, "rebuild: ... for one that does not go on")                                \
     X(WAITING, "matcher: waits for a rebuild")                                                     \
     X(DOOR_CRASH, "door: killed")                                                                  \

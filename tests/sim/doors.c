@@ -193,11 +193,12 @@ void doors_lose_kafka(struct world *w, int door)
 void doors_rewind(struct world *w, int door)
 {
     struct porch *p = porch_of(w, door);
-    struct reel *reel = &p->stream.reels[any_shard(w)->number];
+    const struct shard *s = any_shard(w);
+    struct reel *reel = &p->stream.reels[s->number];
 
-    if (p->calls != NULL && p->stream.is_assigned && reel->at > 0) {
+    if (p->calls != NULL && p->stream.is_assigned && reel->at > s->topic_begin) {
         seen(COVER_DOOR_REWIND);
-        reel->at = chance(w, 50) ? 0 : below(w, reel->at);
+        reel->at = s->topic_begin + (chance(w, 50) ? 0 : below(w, reel->at - s->topic_begin));
         tell(w, "door %d: reads outcomes again from %" PRId64, door, reel->at);
     }
 }

@@ -110,7 +110,7 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
 static void check_lost(struct world *w, const struct shard *s, const struct follow *f)
 {
     seen(COVER_LOST);
-    for (int64_t i = 0; i < s->n_topic && i < f->scan_end; i++) {
+    for (int64_t i = s->topic_begin; i < s->n_topic && i < f->scan_end; i++) {
         if (s->topic[i]->offset == f->head.position + 1) {
             wrong(w, "an outcome counts as lost that stands in the topic: %s", f->why);
         }
@@ -179,6 +179,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
     }
     k->is_probing = false;
     w->guardian_did[guardian] = COVER_CRASHED_PROBED;
+    p->topic_begin = s->topic_begin;
     p->topic_end = s->n_topic;
     act(w, guardian, s, follow_probed(&k->follow, p, w->now.mono_ms));
 }
@@ -194,10 +195,10 @@ static void deliver(struct world *w, int guardian, struct shard *s)
     struct err err;
 
     if (k->seek != -1 && k->stale-- <= 0) {
-        k->at = k->seek == FOLLOW_BEGIN ? 0 : k->seek;
+        k->at = k->seek == FOLLOW_BEGIN ? s->topic_begin : k->seek;
         k->seek = -1;
     }
-    if (k->at > s->n_topic) {
+    if (k->at > s->n_topic || (k->at >= 0 && k->at < s->topic_begin)) {
         k->at = -1;
         act(w, guardian, s, follow_stuck(&k->follow, true, "out of range", w->now.mono_ms));
         return;

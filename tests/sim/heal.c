@@ -122,15 +122,16 @@ static void complain(struct world *w, const int *owners)
     }
 }
 
-/* One who reads outcomes in order, from the start of the topic, gets them all. */
+/* One who reads outcomes in order, from the start of the topic, gets all from there on. */
 static void check_topic(struct world *w, const struct shard *s)
 {
-    int64_t position = -1;
+    int64_t position =
+        s->topic_begin < s->n_topic ? s->topic[s->topic_begin]->offset - 1 : s->n - 1;
 
     if (s->cut >= 0 || w->has_lost) {
         return;
     }
-    for (int64_t i = 0; i < s->n_topic; i++) {
+    for (int64_t i = s->topic_begin; i < s->n_topic; i++) {
         if (s->topic[i]->offset == position + 1) {
             position++;
         }

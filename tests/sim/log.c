@@ -11,6 +11,7 @@
 
 #include "common/xmalloc.h"
 #include "tests/sim/judge.h"
+#include "tests/sim/mysql.h"
 
 enum {
     TEXT_MAX = 320,
@@ -440,4 +441,39 @@ void log_cut(struct world *w, struct shard *s)
     for (int i = 0; i < MATCHERS; i++) {
         part_recheck(w->matchers[i].desks[s->number].part);
     }
+}
+
+/*
+ * As `archive --trim --upto=`: what MySQL and Redis have passed, and the oldest copy of MySQL that somebody
+ * would go back to.  Of the outcomes, what this MySQL has passed.
+ */
+void log_trim(struct world *w, struct shard *s)
+{
+    const struct progress *at = &s->mysql.progress;
+    const struct redis *r = &s->redis;
+    int64_t first;
+
+    if (w->may_cut || r->at == NULL || at->position < 0) {
+        return;
+    }
+    first = at->position < r->at->offset ? at->position : r->at->offset;
+    if (r->n > 0) {
+        const int64_t oldest = r->box[0].prev == NULL ? 0 : r->box[0].prev->offset + 1;
+
+        first = oldest < first ? oldest : first;
+    }
+    mysql_forget_past(s, chance(w, 50) ? first : below(w, first + 1)); /* upto */
+    for (size_t i = 0; i < s->n_mysql_past; i++) {
+        const int64_t copy = s->mysql_past[i].progress.position;
+
+        first = copy < first ? copy : first;
+    }
+    if (first <= s->begin) {
+        return;
+    }
+    s->begin = first;
+    s->topic_begin = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
+    tell(w, "log %d: begins at %" PRId64 " now, its outcomes at %" PRId64, s->number, s->begin,
+         s->topic_begin);
+    seen(COVER_TRIMMED);
 }

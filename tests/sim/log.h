@@ -21,6 +21,9 @@ void log_append_rules(struct world *w, struct shard *s);
 /* Loses the end, and gets another one from now on; or all of it, and another genesis. */
 void log_cut(struct world *w, struct shard *s);
 
+/* Loses the head, which nobody should need any more. */
+void log_trim(struct world *w, struct shard *s);
+
 /* The record at offset in the log as it is now. */
 static inline struct node *log_at(const struct shard *s, int64_t offset)
 {

@@ -169,6 +169,8 @@ void matchers_note_phases(struct world *w, int matcher)
             seen(was[0] == 's' ? COVER_STEADY_CATCHING : COVER_PHASE_CATCHING);
         } else if (is == 's') {
             seen(was[0] == 'r' ? COVER_FRESH : COVER_PHASE_STEADY);
+        } else if (view.wait == PART_WAIT_HEAD) {
+            seen(COVER_WAIT_HEAD);
         }
     }
 }
@@ -186,7 +188,7 @@ static void deliver(struct world *w, int matcher, int shard)
         d->at = d->seek;
         d->seek = -1;
     }
-    if (d->at > s->n) {
+    if (d->at > s->n || (d->at >= 0 && d->at < s->begin)) {
         d->at = -1;
         part_stuck(d->part, true, "out of range", w->now);
         return;
@@ -220,7 +222,8 @@ static void answer_range(struct world *w, int matcher, int shard)
 
     if (d->asks_range) {
         d->asks_range = false;
-        part_range(d->part, w->is_healing || !chance(w, 10), 0, w->shards[shard].n, w->now);
+        part_range(d->part, w->is_healing || !chance(w, 10), w->shards[shard].begin,
+                   w->shards[shard].n, w->now);
         w->matchers[matcher].did = COVER_KILLED_MEASURED;
     }
 }

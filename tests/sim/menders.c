@@ -27,21 +27,33 @@ static struct mender *mender_of(struct world *w, int guardian, const struct shar
 
 /* ---- looking ---- */
 
+/* The first record that a matcher has to read again. */
+static int64_t first_of(const struct redis *r)
+{
+    if (r->n == 0) {
+        return r->at->offset;
+    }
+    return r->box[0].prev == NULL ? 0 : r->box[0].prev->offset + 1;
+}
+
 /* What is wrong with Redis, in one look. */
-static enum mend_cause ill_of(const struct shard *s)
+static enum mend_cause ill_of(const struct shard *s, int64_t position)
 {
     const struct redis *r = &s->redis;
 
-    if (r->at == NULL) {
-        return r->token != 0 ? MEND_INTERRUPTED : r->is_torn ? MEND_KEYS : MEND_NONE;
+    if (r->at != NULL) {
+        return first_of(r) < position && first_of(r) < s->begin ? MEND_HEAD : MEND_NONE;
     }
-    return MEND_NONE;
+    if (r->token != 0) {
+        return MEND_INTERRUPTED;
+    }
+    return r->is_torn ? MEND_KEYS : s->begin > 0 ? MEND_HEAD : MEND_NONE;
 }
 
 /* Since when this guardian has seen nothing else. */
 static void watch(struct world *w, const struct shard *s, struct mender *m)
 {
-    const struct watched now = {ill_of(s), s->redis.token, s->redis.pieces};
+    const struct watched now = {ill_of(s, m->position), s->redis.token, s->redis.pieces};
 
     if (now.ill != m->watched.ill || now.token != m->watched.token ||
         now.pieces != m->watched.pieces) {
@@ -58,6 +70,7 @@ static void look(const struct shard *s, struct peek_look *look)
     if (r->at != NULL) {
         look->found = PEEK_STATE;
         look->watermark = r->at->offset;
+        look->first = first_of(r);
         redis_genesis(r->at, look->genesis);
     } else if (r->token != 0) {
         look->found = PEEK_REBUILD;
@@ -157,7 +170,9 @@ static void check_cause(struct world *w, int guardian, const struct shard *s, en
     const struct mender *m = mender_of(w, guardian, s);
     const int64_t since_ms = w->now.mono_ms - m->watched_ms;
 
-    seen(cause == MEND_KEYS ? COVER_MEND_KEYS : COVER_MEND_INTERRUPTED);
+    seen(cause == MEND_KEYS   ? COVER_MEND_KEYS
+         : cause == MEND_HEAD ? COVER_MEND_HEAD
+                              : COVER_MEND_INTERRUPTED);
     if (cause != m->watched.ill ||
         since_ms < (cause == MEND_INTERRUPTED ? STALL_MS : MEND_TWICE_MS)) {
         wrong(w, "guardian %d rebuilds Redis %d (%s) over what it has seen for %" PRId64 " ms only",
@@ -171,6 +186,7 @@ static void end_look(struct world *w, int guardian, struct shard *s)
     struct mender *m = &k->mender;
     struct peek_look found;
     enum mend_cause cause;
+    bool wants_log;
 
     m->is_looking = false;
     if (redis_is_away(s) || (!w->is_healing && chance(w, 5))) {
@@ -178,13 +194,14 @@ static void end_look(struct world *w, int guardian, struct shard *s)
     }
     look(s, &found);
     watch(w, s, m);
-    if (mend_wants_log(&found, m->position)) {
+    wants_log = mend_wants_log(&m->mend, &found, m->position);
+    if (wants_log) {
         m->again_ms = w->now.mono_ms + LOG_AGAIN_MS;
     }
     cause = mend_see(&m->mend, &(struct mend_view){
                                    .look = &found,
                                    .position = m->position,
-                                   .log_begin = 0,
+                                   .log_begin = wants_log ? s->begin : 0,
                                    .now_ms = w->now.mono_ms,
                                });
     if (cause != MEND_NONE && is_reading(k)) {

@@ -494,6 +494,19 @@ void mysql_fail_over(struct world *w, struct shard *s)
     seen(COVER_MYSQL_FAILOVER);
 }
 
+void mysql_forget_past(struct shard *s, int64_t position)
+{
+    size_t n = 0;
+
+    while (n < s->n_mysql_past && s->mysql_past[n].progress.position < position) {
+        n++;
+    }
+    s->n_mysql_past -= n;
+    for (size_t i = 0; n > 0 && i < s->n_mysql_past; i++) {
+        copy(&s->mysql_past[i], &s->mysql_past[i + n]);
+    }
+}
+
 void mysql_check(struct world *w, struct shard *s)
 {
     const struct progress *p = &s->mysql.progress;

@@ -23,6 +23,9 @@ enum commit_result mysql_commit(struct world *w, struct ledger *ledger, enum mys
 /* A copy that is behind takes over. */
 void mysql_fail_over(struct world *w, struct shard *s);
 
+/* To copies that stand before a position nobody goes back any more. */
+void mysql_forget_past(struct shard *s, int64_t position);
+
 /* MySQL is the fold up to its position. */
 void mysql_check(struct world *w, struct shard *s);
 

@@ -429,7 +429,7 @@ void porch_read_outcomes(struct porch *p, int shard)
     if (!s->is_assigned) {
         assign(p->world, s);
     }
-    if (reel->at > n) {
+    if (reel->at > n || reel->at < p->world->shards[shard].topic_begin) {
         reel->at = n; /* out of range: what is appended from now on is what counts */
         reel->gap_ms = p->world->now.mono_ms;
         be_ready(s, shard);

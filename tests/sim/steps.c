@@ -34,6 +34,7 @@ enum fault {
     FAULT_SKEW,
     FAULT_LEAP,
     FAULT_CUT,
+    FAULT_TRIM,
     FAULT_RESTORE,
     FAULT_RULES,
     FAULT_SPLIT,
@@ -139,7 +140,7 @@ static void cut_topic(struct world *w, struct shard *s)
 {
     int64_t n = 1 + below(w, 3);
 
-    while (n-- > 0 && s->n_topic > 0) {
+    while (n-- > 0 && s->n_topic > s->topic_begin) {
         s->topic[--s->n_topic]->landed--;
         w->has_lost = true;
         seen(COVER_TOPIC_CUT);
@@ -271,6 +272,9 @@ static void befall(struct world *w, enum fault fault, int matcher)
         break;
     case FAULT_CUT:
         log_cut(w, s);
+        break;
+    case FAULT_TRIM:
+        log_trim(w, s);
         break;
     case FAULT_RESTORE:
         restore(w, s);

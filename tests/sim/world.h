@@ -35,7 +35,6 @@ enum {
     DOORS = 2,
     BATCHES_MAX = 3,
     MYSQL_PAST_MAX = 6,
-    FAULT_BIT_MYSQL = 1 << 30,
     LOG_MAX = 300,
     TOPIC_MAX = 4096,
     BOX_MAX = 48,
@@ -48,6 +47,8 @@ enum {
     FATAL_PERCENT = 40,
     COMPLAINT_MAX = 1024,
 };
+
+#define FAULT_BIT_MYSQL (1U << 31)
 
 /*
  * A record of the log, and all that follows from it by the rules.  Its ancestors are the log before
@@ -109,7 +110,8 @@ struct shard {
     struct node *nodes; /* owned, all */
     struct fold *fold;  /* of the log */
     struct tables judged;
-    int64_t cut; /* -1: never cut */
+    int64_t begin; /* the records before it are deleted */
+    int64_t cut;   /* -1: never cut */
     bool has_rules, is_recreated, has_leapt;
     int orders, payments;
 
@@ -124,7 +126,7 @@ struct shard {
     size_t n_past;
 
     struct node *topic[TOPIC_MAX]; /* outcomes */
-    int64_t n_topic;
+    int64_t n_topic, topic_begin;
 
     struct mysql mysql;
     struct mysql mysql_past[MYSQL_PAST_MAX];

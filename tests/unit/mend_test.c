@@ -22,7 +22,7 @@ static struct mend fresh(void)
 
 static struct peek_look found(enum peek_found what, int64_t watermark)
 {
-    return (struct peek_look){.found = what, .watermark = watermark};
+    return (struct peek_look){.found = what, .watermark = watermark, .first = watermark};
 }
 
 static enum mend_cause see(struct mend *m, struct peek_look look, int64_t log_begin, int64_t now_ms)
@@ -31,6 +31,11 @@ static enum mend_cause see(struct mend *m, struct peek_look look, int64_t log_be
         .look = &look, .position = 100, .log_begin = log_begin, .now_ms = now_ms};
 
     return mend_see(m, &view);
+}
+
+static bool wants_log(const struct mend *m, struct peek_look look)
+{
+    return mend_wants_log(m, &look, 100);
 }
 
 static void a_state_is_left_alone(void **state)
@@ -56,10 +61,10 @@ static void what_the_log_has_is_left_to_the_log(void **state)
     for (int64_t now_ms = 0; now_ms < 10000; now_ms += 1000) {
         assert_int_equal(see(&m, found(PEEK_STATE, 40), 40, now_ms), MEND_NONE);
     }
-    assert_true(mend_wants_log(&(struct peek_look){.found = PEEK_NOTHING}, 100));
-    assert_true(mend_wants_log(&(struct peek_look){.found = PEEK_STATE, .watermark = 99}, 100));
-    assert_false(mend_wants_log(&(struct peek_look){.found = PEEK_STATE, .watermark = 100}, 100));
-    assert_false(mend_wants_log(&(struct peek_look){.found = PEEK_KEYS}, 100));
+    assert_true(wants_log(&m, found(PEEK_NOTHING, -1)));
+    assert_true(wants_log(&m, found(PEEK_STATE, 99)));
+    assert_false(wants_log(&m, found(PEEK_STATE, 100)));
+    assert_false(wants_log(&m, found(PEEK_KEYS, -1)));
 }
 
 static void a_head_that_is_gone(void **state)
@@ -73,6 +78,28 @@ static void a_head_that_is_gone(void **state)
     m = fresh();
     assert_int_equal(see(&m, found(PEEK_STATE, 40), 41, 0), MEND_NONE);
     assert_int_equal(see(&m, found(PEEK_STATE, 40), 41, MEND_TWICE_MS), MEND_HEAD);
+}
+
+/* Redis fell back to the same watermark and an older outbox. */
+static void an_outbox_from_before_the_head(void **state)
+{
+    struct peek_look look = found(PEEK_STATE, 120);
+    struct mend m = fresh();
+
+    (void)state;
+    look.first = 40;
+    assert_false(wants_log(&m, look)); /* what is told now is in the outbox, too */
+    assert_int_equal(see(&m, look, 0, 0), MEND_NONE);
+    assert_true(wants_log(&m, look));
+    assert_int_equal(see(&m, look, 40, 1000), MEND_NONE);
+    assert_int_equal(see(&m, look, 40, 2000), MEND_NONE);
+    assert_int_equal(see(&m, look, 41, 3000), MEND_NONE);
+    assert_int_equal(see(&m, look, 41, 3000 + MEND_TWICE_MS), MEND_HEAD);
+    look.first = 60;
+    assert_false(wants_log(&m, look)); /* it goes on */
+    look.first = 100;
+    assert_int_equal(see(&m, look, 0, 9000), MEND_NONE);
+    assert_false(wants_log(&m, look)); /* nothing that MySQL has */
 }
 
 static void once_is_not_enough(void **state)
@@ -115,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_state_is_left_alone),
         cmocka_unit_test(what_the_log_has_is_left_to_the_log),
         cmocka_unit_test(a_head_that_is_gone),
+        cmocka_unit_test(an_outbox_from_before_the_head),
         cmocka_unit_test(once_is_not_enough),
         cmocka_unit_test(a_rebuild_that_goes_on),
     };

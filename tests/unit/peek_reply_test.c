@@ -121,6 +121,9 @@ static bool look_of(const char *bytes, struct peek_look *look)
     return ok;
 }
 
+/* chain, last_hash, log_time, rules, partitions */
+#define REST "$1\r\nc\r\n$1\r\nh\r\n$1\r\n5\r\n$1\r\n1\r\n$1\r\n4\r\n"
+
 static void test_look(void **state)
 {
     struct peek_look l;
@@ -132,6 +135,13 @@ static void test_look(void **state)
     assert_true(l.found == PEEK_REBUILD && l.progress == 3 && strcmp(l.token, "ab") == 0);
     assert_true(look_of("*3\r\n$32\r\n" LOG "\r\n$2\r\n17\r\n$1\r\nc\r\n", &l));
     assert_true(l.found == PEEK_STATE && l.watermark == 17 && strcmp(l.genesis, LOG) == 0);
+    assert_int_equal(l.first, 17);
+    assert_true(look_of("*8\r\n$32\r\n" LOG "\r\n$2\r\n17\r\n" REST "$9\r\n11 17 c 0\r\n", &l));
+    assert_int_equal(l.first, 12);
+    assert_true(look_of("*8\r\n$32\r\n" LOG "\r\n$2\r\n17\r\n" REST "$9\r\n-1 17 c 0\r\n", &l));
+    assert_int_equal(l.first, 0);
+    assert_true(look_of("*8\r\n$32\r\n" LOG "\r\n$2\r\n17\r\n" REST "$4\r\nrust\r\n", &l));
+    assert_int_equal(l.first, 17);
     assert_false(look_of("+OK\r\n", &l));
     assert_false(look_of("*1\r\n$4\r\nkeyz\r\n", &l));
     assert_false(look_of("*1\r\n:1\r\n", &l));
