@@ -19,6 +19,7 @@
     X(RESTORE, "log: ... with the outcomes, and Redis")                                            \
     X(SKEW, "log: the broker's clock steps")                                                       \
     X(LEAP, "log: ... by minutes")                                                                 \
+    X(CLOCKS_OFF, "processes: their clocks differ by seconds")                                     \
     X(RESERVED, "outcome: reserved")                                                               \
     X(REJECTED, "outcome: rejected")                                                               \
     X(PAID, "outcome: paid")                                                                       \

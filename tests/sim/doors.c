@@ -28,6 +28,7 @@ static void start(struct porch *p)
     p->is_down = p->is_full = p->is_behind = p->is_killed = p->is_leaving = false;
     p->lookup.n = p->record.n = 0;
     p->did = COVER_NONE;
+    porch_wake(p);
     p->calls = calls_create(&p->base, &p->world->crowd->settings, &err);
     if (p->calls == NULL) {
         wrong(p->world, "a door does not start: %s", err.text);
@@ -50,6 +51,7 @@ static void end(struct porch *p, bool is_killed)
             crowd->parcels[i].porch = -1;
         }
     }
+    porch_wake(p);
     calls_destroy(calls);
     shoppers_left(p);
 }
@@ -138,6 +140,7 @@ void doors_leave(struct world *w, int door)
     if (!p->is_leaving) {
         p->is_leaving = true;
         tell(w, "door %d: drains", door);
+        porch_wake(p);
         calls_drain(p->calls, GRACE_MS);
         return;
     }
@@ -185,6 +188,7 @@ void doors_lose_kafka(struct world *w, int door)
 
     if (p->calls != NULL && p->stream.is_assigned) {
         p->stream.is_up = !p->stream.is_up;
+        porch_wake(p);
         p->stream.settings.calls.kafka(p->stream.is_up, p->stream.settings.calls.arg);
         tell(w, "door %d: %s Kafka", door, p->stream.is_up ? "finds" : "loses");
     }

@@ -41,7 +41,8 @@ static void load(struct world *w, int guardian, struct shard *s)
     w->guardian_did[guardian] = COVER_CRASHED_LOADED;
     tell(w, "guardian %d/%d: loads position %" PRId64, guardian, s->number,
          s->mysql.progress.position);
-    act(w, guardian, s, follow_loaded(&k->follow, &s->mysql.progress, w->now.mono_ms));
+    act(w, guardian, s,
+        follow_loaded(&k->follow, &s->mysql.progress, guardians_now_ms(w, guardian)));
     if (s->mysql.progress.position >= 0 && !command_has_rules(s->mysql.progress.rules) &&
         !follow_is_halted(&k->follow)) {
         wrong(w, "promise 10 is broken: guardian %d goes on where partition %d has other rules",
@@ -181,7 +182,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
     w->guardian_did[guardian] = COVER_CRASHED_PROBED;
     p->topic_begin = s->topic_begin;
     p->topic_end = s->n_topic;
-    act(w, guardian, s, follow_probed(&k->follow, p, w->now.mono_ms));
+    act(w, guardian, s, follow_probed(&k->follow, p, guardians_now_ms(w, guardian)));
 }
 
 /* ---- reading ---- */
@@ -200,7 +201,8 @@ static void deliver(struct world *w, int guardian, struct shard *s)
     }
     if (k->at > s->n_topic || (k->at >= 0 && k->at < s->topic_begin)) {
         k->at = -1;
-        act(w, guardian, s, follow_stuck(&k->follow, true, "out of range", w->now.mono_ms));
+        act(w, guardian, s,
+            follow_stuck(&k->follow, true, "out of range", guardians_now_ms(w, guardian)));
         return;
     }
     if (k->at < 0 || k->at == s->n_topic || k->n_batches == BATCHES_MAX) {
@@ -211,7 +213,8 @@ static void deliver(struct world *w, int guardian, struct shard *s)
     if (!outcome_parse(&w->outcome, slice_str(node->outcome), &err)) {
         wrong(w, "an outcome cannot be read: %s", err.text);
     }
-    switch (follow_record(&k->follow, &w->outcome, k->at - 1, w->now.mono_ms, &action)) {
+    switch (
+        follow_record(&k->follow, &w->outcome, k->at - 1, guardians_now_ms(w, guardian), &action)) {
     case FOLLOW_APPLY:
         apply(w, guardian, s, &base);
         break;
@@ -231,7 +234,7 @@ static void go_on(struct world *w, int guardian, struct shard *s, enum mysql_fat
 {
     struct keeper *k = &w->guardians[guardian][s->number];
 
-    if (chance(w, 30)) {
+    if (chance(w, k->mender.rebuild.is_active ? 40 : 20)) {
         menders_go_on(w, guardian, s);
         return;
     }
@@ -250,7 +253,7 @@ static void go_on(struct world *w, int guardian, struct shard *s, enum mysql_fat
         if (k->is_probing) {
             probe(w, guardian, s);
         } else {
-            act(w, guardian, s, follow_tick(&k->follow, w->now.mono_ms));
+            act(w, guardian, s, follow_tick(&k->follow, guardians_now_ms(w, guardian)));
         }
         break;
     default:

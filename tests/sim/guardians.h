@@ -7,6 +7,12 @@
 
 #include "tests/sim/world.h"
 
+/* By its own clock. */
+static inline int64_t guardians_now_ms(const struct world *w, int guardian)
+{
+    return clock_of(w, &w->clocks.guardians[guardian]).mono_ms;
+}
+
 void guardians_init(struct world *w);
 void guardians_fini(struct world *w);
 

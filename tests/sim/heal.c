@@ -15,11 +15,13 @@ enum {
     LEAP_OVER_MS = 200000,
 };
 
-/* Without a state, and none can be made: who would do it has halted. */
-static bool is_closed(const struct world *w, const struct shard *s)
+/* It waits for a rebuild, and who would do it has halted. */
+static bool is_closed(const struct world *w, const struct shard *s, const struct desk *d)
 {
-    return (s->redis.token != 0 || s->redis.is_torn) &&
-           follow_is_halted(&w->guardians[0][s->number].follow);
+    struct part_view view;
+
+    part_look(d->part, &view);
+    return view.wait != PART_WAIT_NONE && follow_is_halted(&w->guardians[0][s->number].follow);
 }
 
 /* A partition that must stay halted until an operator has looked at it. */
@@ -27,7 +29,7 @@ static bool is_over(const struct world *w, const struct shard *s, const struct d
 {
     const struct node *at = s->redis.at;
 
-    if (is_closed(w, s)) {
+    if (is_closed(w, s, d)) {
         return true;
     }
     if (s->has_rules || (s->cut >= 0 && at != NULL && !log_has(s, at))) {

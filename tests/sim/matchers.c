@@ -139,7 +139,7 @@ static void step(struct world *w, int matcher, int shard, int max)
                              (m->is_broken || m->is_full ? 0U : PART_CAN_PUBLISH);
         struct part_action action;
 
-        if (!part_next(m->desks[shard].part, w->now, can, &action)) {
+        if (!part_next(m->desks[shard].part, matchers_now(w, matcher), can, &action)) {
             break;
         }
         act(w, matcher, &w->shards[shard], &action);
@@ -190,7 +190,7 @@ static void deliver(struct world *w, int matcher, int shard)
     }
     if (d->at > s->n || (d->at >= 0 && d->at < s->begin)) {
         d->at = -1;
-        part_stuck(d->part, true, "out of range", w->now);
+        part_stuck(d->part, true, "out of range", matchers_now(w, matcher));
         return;
     }
     if (d->at < 0 || d->at == s->n || !part_wants(d->part)) {
@@ -204,7 +204,7 @@ static void deliver(struct world *w, int matcher, int shard)
                     .is_log_append_time = true,
                     .value = {node->value, node->value == NULL ? 0 : strlen(node->value)},
                 },
-                w->now);
+                matchers_now(w, matcher));
     d->at++;
     w->matchers[matcher].did = COVER_KILLED_READING;
     part_look(d->part, &view);
@@ -223,7 +223,7 @@ static void answer_range(struct world *w, int matcher, int shard)
     if (d->asks_range) {
         d->asks_range = false;
         part_range(d->part, w->is_healing || !chance(w, 10), w->shards[shard].begin,
-                   w->shards[shard].n, w->now);
+                   w->shards[shard].n, matchers_now(w, matcher));
         w->matchers[matcher].did = COVER_KILLED_MEASURED;
     }
 }
@@ -237,7 +237,7 @@ static void wake_silent(struct world *w, int matcher, int shard)
     part_look(d->part, &view);
     if (view.is_steady && view.unapplied == 0 && part_wants(d->part) &&
         view.next_offset < w->shards[shard].n && d->seek < 0 && d->at != view.next_offset) {
-        part_unfetched(d->part, w->now);
+        part_unfetched(d->part, matchers_now(w, matcher));
     }
 }
 
@@ -302,7 +302,7 @@ void matchers_regroup(struct world *w, int matcher)
         d->asks_range = d->asks_range && chance(w, 50); /* an old answer may still come */
         if (chance(w, 80)) {
             d->at = chance(w, 50) ? d->at : w->shards[i].n;
-            part_assign(d->part, w->now);
+            part_assign(d->part, matchers_now(w, matcher));
             tell(w, "matcher %d/%d: is assigned", matcher, i);
         }
     }
@@ -316,7 +316,7 @@ static void assign_some(struct world *w, int matcher, int shard)
 
     part_look(d->part, &view);
     if (!view.is_assigned && chance(w, w->zombies)) {
-        part_assign(d->part, w->now);
+        part_assign(d->part, matchers_now(w, matcher));
         tell(w, "matcher %d/%d: is assigned", matcher, shard);
     }
 }
@@ -381,7 +381,7 @@ static void settle(struct world *w, int matcher, int shard, bool is_owner)
     if (!is_owner) {
         part_revoke(d->part);
     } else if (!view.is_assigned) {
-        part_assign(d->part, w->now);
+        part_assign(d->part, matchers_now(w, matcher));
     }
 }
 

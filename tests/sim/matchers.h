@@ -7,6 +7,12 @@
 
 #include "tests/sim/world.h"
 
+/* By its own clocks. */
+static inline struct part_time matchers_now(const struct world *w, int matcher)
+{
+    return clock_of(w, &w->clocks.matchers[matcher]);
+}
+
 void matchers_init(struct world *w);
 void matchers_fini(struct world *w);
 

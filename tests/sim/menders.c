@@ -51,14 +51,15 @@ static enum mend_cause ill_of(const struct shard *s, int64_t position)
 }
 
 /* Since when this guardian has seen nothing else. */
-static void watch(struct world *w, const struct shard *s, struct mender *m)
+static void watch(struct world *w, int guardian, const struct shard *s)
 {
+    struct mender *m = mender_of(w, guardian, s);
     const struct watched now = {ill_of(s, m->position), s->redis.token, s->redis.pieces};
 
     if (now.ill != m->watched.ill || now.token != m->watched.token ||
         now.pieces != m->watched.pieces) {
         m->watched = now;
-        m->watched_ms = w->now.mono_ms;
+        m->watched_ms = guardians_now_ms(w, guardian);
     }
 }
 
@@ -106,7 +107,7 @@ static void end(struct world *w, int guardian, struct shard *s, bool is_done)
     struct mender *m = mender_of(w, guardian, s);
 
     m->rebuild.is_active = false;
-    m->again_ms = w->now.mono_ms + AGAIN_MS;
+    m->again_ms = guardians_now_ms(w, guardian) + AGAIN_MS;
     if (is_done) {
         guardians_start_over(&w->guardians[guardian][s->number]);
     }
@@ -168,7 +169,7 @@ static bool is_reading(const struct keeper *k)
 static void check_cause(struct world *w, int guardian, const struct shard *s, enum mend_cause cause)
 {
     const struct mender *m = mender_of(w, guardian, s);
-    const int64_t since_ms = w->now.mono_ms - m->watched_ms;
+    const int64_t since_ms = guardians_now_ms(w, guardian) - m->watched_ms;
 
     seen(cause == MEND_KEYS   ? COVER_MEND_KEYS
          : cause == MEND_HEAD ? COVER_MEND_HEAD
@@ -193,16 +194,16 @@ static void end_look(struct world *w, int guardian, struct shard *s)
         return;
     }
     look(s, &found);
-    watch(w, s, m);
+    watch(w, guardian, s);
     wants_log = mend_wants_log(&m->mend, &found, m->position);
     if (wants_log) {
-        m->again_ms = w->now.mono_ms + LOG_AGAIN_MS;
+        m->again_ms = guardians_now_ms(w, guardian) + LOG_AGAIN_MS;
     }
     cause = mend_see(&m->mend, &(struct mend_view){
                                    .look = &found,
                                    .position = m->position,
                                    .log_begin = wants_log ? s->begin : 0,
-                                   .now_ms = w->now.mono_ms,
+                                   .now_ms = guardians_now_ms(w, guardian),
                                });
     if (cause != MEND_NONE && is_reading(k)) {
         check_cause(w, guardian, s, cause);
@@ -215,14 +216,15 @@ void menders_mend(struct world *w, int guardian, struct shard *s)
     struct keeper *k = &w->guardians[guardian][s->number];
     struct mender *m = &k->mender;
 
-    if (m->is_looking || m->rebuild.is_active || w->now.mono_ms < m->again_ms || !is_reading(k)) {
+    if (m->is_looking || m->rebuild.is_active || guardians_now_ms(w, guardian) < m->again_ms ||
+        !is_reading(k)) {
         return;
     }
     if (follow_is_lost(&k->follow)) {
         begin(w, guardian, s, MEND_LOST);
         return;
     }
-    m->again_ms = w->now.mono_ms + LOOK_MS;
+    m->again_ms = guardians_now_ms(w, guardian) + LOOK_MS;
     m->is_looking = true;
     m->position = k->committed;
 }

@@ -23,6 +23,7 @@ enum { REDIS_TIMEOUT_MS = 1500 };
 
 void porch_tick(struct porch *p)
 {
+    porch_wake(p);
     loop_turn(&p->base);
 }
 
@@ -72,6 +73,7 @@ static void answer(struct lookup *l, size_t i, enum door_look_result result)
         .highest = q.highest,
     };
 
+    porch_wake(l->porch);
     memmove(l->questions + i, l->questions + i + 1, (l->n - i - 1) * sizeof(l->questions[0]));
     l->n--;
     if (result == DOOR_LOOK_GOT) {
@@ -266,6 +268,8 @@ static void report(struct world *w, size_t i, enum inflight_fate fate)
     drop_parcel(w->crowd, i);
     if (parcel.porch >= 0) {
         struct publish *p = &w->crowd->porches[parcel.porch].publish;
+
+        porch_wake(p->porch);
         p->settings.report(
             &(struct publish_report){
                 .ticket = parcel.ticket,
@@ -426,6 +430,7 @@ void porch_read_outcomes(struct porch *p, int shard)
     struct reel *reel = &s->reels[shard];
     const int64_t n = p->world->shards[shard].n_topic;
 
+    porch_wake(p);
     if (!s->is_assigned) {
         assign(p->world, s);
     }
@@ -507,6 +512,7 @@ static void answer_reading(struct record *r, bool is_answered)
     char text[1024];
     struct buf out;
 
+    porch_wake(r->porch);
     r->n--;
     memmove(r->readings, r->readings + 1, r->n * sizeof(r->readings[0]));
     buf_init_fixed(&out, text, sizeof(text));

@@ -154,6 +154,12 @@ struct crowd {
 
 /* ---- porch.c ---- */
 
+/* The clocks show the door's time; before anything of the door runs. */
+static inline void porch_wake(const struct porch *p)
+{
+    show_clock(p->world, &p->world->clocks.doors[p->number]);
+}
+
 /* One step of what the door's parts do by themselves. */
 void porch_ask_redis(struct porch *p);
 void porch_read_outcomes(struct porch *p, int shard);

@@ -91,6 +91,7 @@ static void begin(struct http_request *v, int64_t wait_ms)
         request.offset = wish->position;
     }
     p->visit = v->number;
+    porch_wake(p);
     calls_start(p->calls, v, &request);
     p->visit = 0;
 }
@@ -152,6 +153,7 @@ static void leave_some(struct world *w)
         seen(COVER_SHOPPER_LEFT);
         tell(w, "shopper %" PRIu64 ": leaves", v->number);
         v->is_gone = true;
+        porch_wake(v->porch);
         v->leave(v, v->leave_arg);
     }
 }

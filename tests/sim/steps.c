@@ -124,7 +124,7 @@ static void befall_matcher(struct world *w, enum fault fault, int matcher)
         break;
     case FAULT_REREAD:
         seen(COVER_REREAD);
-        part_unfetched(m->desks[any_shard(w)->number].part, w->now);
+        part_unfetched(m->desks[any_shard(w)->number].part, matchers_now(w, matcher));
         break;
     case FAULT_FULL:
         m->is_full = !m->is_full;

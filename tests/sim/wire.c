@@ -7,6 +7,7 @@
 
 #include "common/buf.h"
 #include "common/slice.h"
+#include "tests/sim/matchers.h"
 #include "tests/sim/redis.h"
 
 enum { REPLY_MAX = 1 << 20 };
@@ -88,18 +89,18 @@ static void answer(struct world *w, struct call *c)
     size_t n = 0;
 
     if (c->is_lost) {
-        part_unanswered(part, c->number, false, w->now);
+        part_unanswered(part, c->number, false, matchers_now(w, c->matcher));
     } else if (!c->is_read) {
         tell(w, "matcher %d/%d: hears `%.*s`", c->matcher, c->shard,
              (int)slice_cut(rest, '\n', &(struct slice){NULL, 0}).len, rest.ptr);
-        part_applied(part, c->number, rest, w->now);
+        part_applied(part, c->number, rest, matchers_now(w, c->matcher));
         w->matchers[c->matcher].did = COVER_KILLED_APPLIED;
     } else {
         while (rest.len > 0) {
             fields[n++] = slice_cut(rest, '\0', &rest);
         }
         tell(w, "matcher %d/%d: hears the position, %zu fields", c->matcher, c->shard, n);
-        part_position(part, c->number, fields, n, w->now);
+        part_position(part, c->number, fields, n, matchers_now(w, c->matcher));
         w->matchers[c->matcher].did = COVER_KILLED_PLACED;
     }
     free_call(c);
@@ -118,7 +119,7 @@ void wire_forget(struct world *w, int matcher, bool tells)
             }
             if (tells) {
                 part_unanswered(w->matchers[matcher].desks[c->shard].part, c->number, false,
-                                w->now);
+                                matchers_now(w, matcher));
             }
         }
     }
@@ -135,7 +136,8 @@ static void call_somehow(struct world *w, struct call *c)
         }
     } else if (!c->is_played && (redis_is_away(&w->shards[c->shard]) || chance(w, 5))) {
         seen(redis_is_away(&w->shards[c->shard]) ? COVER_CALL_ASTRAY : COVER_CALL_REFUSED);
-        part_unanswered(w->matchers[c->matcher].desks[c->shard].part, c->number, true, w->now);
+        part_unanswered(w->matchers[c->matcher].desks[c->shard].part, c->number, true,
+                        matchers_now(w, c->matcher));
         free_call(c);
     } else if (!c->is_played) {
         play(w, c);

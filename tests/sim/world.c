@@ -9,6 +9,11 @@
 #include "tests/sim/log.h"
 #include "tests/sim/matchers.h"
 
+enum {
+    MONO_MAX_MS = 1000000000,
+    WALL_OFF_MS = 5000,
+};
+
 enum mutant mutant_chosen;
 enum mutant mutant_also;
 
@@ -40,14 +45,41 @@ void tell(const struct world *w, const char *fmt, ...)
     (void)printf("\n");
 }
 
-/* Of the world that runs now. */
+/* Of the process that runs now. */
 static struct clock_hands hands;
+
+void show_clock(const struct world *w, const struct part_time *off)
+{
+    const struct part_time now = clock_of(w, off);
+
+    hands = (struct clock_hands){now.mono_ms * 1000, now.wall_ms};
+}
 
 void pass_time(struct world *w, int64_t ms)
 {
     w->now.mono_ms += ms;
     w->now.wall_ms += ms;
-    hands = (struct clock_hands){w->now.mono_ms * 1000, w->now.wall_ms};
+}
+
+static void set_clocks(struct world *w, struct part_time *offs, int n, bool is_off)
+{
+    for (int i = 0; i < n; i++) {
+        offs[i].mono_ms = below(w, MONO_MAX_MS);
+        offs[i].wall_ms = is_off ? below(w, 2 * WALL_OFF_MS) - WALL_OFF_MS : 0;
+    }
+}
+
+/* Hosts whose clocks nobody sets right. */
+static void make_clocks(struct world *w)
+{
+    const bool is_off = chance(w, 30);
+
+    set_clocks(w, w->clocks.matchers, MATCHERS, is_off);
+    set_clocks(w, w->clocks.guardians, GUARDIANS, is_off);
+    set_clocks(w, w->clocks.doors, DOORS, is_off);
+    if (is_off) {
+        seen(COVER_CLOCKS_OFF);
+    }
 }
 
 void world_init(struct world *w, uint64_t seed)
@@ -57,7 +89,7 @@ void world_init(struct world *w, uint64_t seed)
     w->seed = seed;
     w->now = (struct part_time){1000, 1700000000000};
     clock_pretend(&hands);
-    pass_time(w, 0);
+    make_clocks(w);
     w->n_shards = chance(w, 70) ? 1 : 2;
     w->may_cut = chance(w, 20);
     w->percent = (int)(1 + below(w, 8));

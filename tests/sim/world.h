@@ -218,6 +218,11 @@ struct matcher {
     enum cover did; /* last: what is seen if it is killed now */
 };
 
+/* How far the clocks of a process are off those of the world; their monotonic times are unrelated. */
+struct clocks {
+    struct part_time matchers[MATCHERS], guardians[GUARDIANS], doors[DOORS];
+};
+
 struct world {
     struct random random;
     uint64_t seed;
@@ -227,6 +232,7 @@ struct world {
 
     struct part_settings settings;
     struct part_time now;
+    struct clocks clocks; /* each process has its own */
     int64_t broker_skew_ms;
     unsigned faults;  /* which kinds may happen */
     int percent;      /* of steps that are trouble */
@@ -277,7 +283,15 @@ static inline struct shard *any_shard(struct world *w)
 void world_init(struct world *w, uint64_t seed);
 void world_fini(struct world *w);
 
-/* Also on the clocks of common/clock.h. */
 void pass_time(struct world *w, int64_t ms);
+
+/* What a process's clocks show. */
+static inline struct part_time clock_of(const struct world *w, const struct part_time *off)
+{
+    return (struct part_time){w->now.mono_ms + off->mono_ms, w->now.wall_ms + off->wall_ms};
+}
+
+/* Whoever reads common/clock.h from now on is that process. */
+void show_clock(const struct world *w, const struct part_time *off);
 
 #endif /* TESTS_SIM_WORLD_H */
