@@ -464,6 +464,21 @@ def test_redis_from_before_the_head(sold):
     clean(sold, "partition.needs_rebuild")
 
 
+def test_an_outbox_from_before_the_head(sold):
+    """As after a failover to a replica that had not heard that all is told: the same watermark, an older outbox."""
+    stop_matchers(sold)
+    trim(sold)
+    log = sold.redis.hgetall(sold.key(0, "log"))
+    at = int(log["watermark"])
+    assert 3 < log_begin(sold, 0) == at == sold.recorded(0)
+    sold.redis.rpush(sold.key(0, "outbox"), f"2 {at} {log['chain']} {log['log_time']} 2\n" + "\n" * (at - 2))
+    m = sold.matcher()
+    wait_until(lambda: m.lines("partition.needs_rebuild"), 60, "the matcher says so")
+    g = sold.guardian().ready()
+    rebuilt(g, "head")
+    clean(sold, "partition.needs_rebuild")
+
+
 def test_an_outcome_lost_for_certain(world):
     """It is neither in the topic nor in the outbox; its command is still in the log."""
     world.migrate().genesis()
