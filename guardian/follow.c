@@ -222,7 +222,9 @@ static enum follow_action note_read(struct follow *f, int64_t offset, int64_t no
 {
     f->next_offset = offset + 1;
     f->read_ms = now_ms;
-    f->stuck = 0;
+    if (offset >= f->stuck_at) {
+        f->stuck = 0;
+    }
     if (f->scan_end < 0) {
         return FOLLOW_NOTHING;
     }
@@ -303,15 +305,23 @@ enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const ch
     if (is_deaf(f)) {
         return FOLLOW_NOTHING;
     }
-    if (is_out_of_range) {
-        f->state = FOLLOW_READING;
-        return seek(f, FOLLOW_BEGIN, now_ms);
+    if (follow_read_offset(f) != f->stuck_at) {
+        f->stuck_at = follow_read_offset(f);
+        f->stuck = 0;
     }
     if (++f->stuck >= STUCK_MAX) {
         return halt(f, FOLLOW_HALT_TOPIC, "the topic cannot be read: %s", why);
     }
+    if (is_out_of_range && f->stuck == 1) {
+        f->state = FOLLOW_READING;
+        return seek(f, FOLLOW_BEGIN, now_ms);
+    }
     /* The next tick but a few asks for the same place again. */
-    if (f->next_offset >= 0) {
+    if (is_out_of_range) {
+        f->state = FOLLOW_READING;
+        f->seek_offset = FOLLOW_BEGIN;
+        f->next_offset = -1;
+    } else if (f->next_offset >= 0) {
         f->seek_offset = f->next_offset;
         f->next_offset = -1;
     }

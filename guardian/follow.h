@@ -92,7 +92,8 @@ struct follow {
     int64_t read_ms;     /* when anything was read last */
     int64_t sought_ms;
     int shorts; /* times that the log seemed too short, in a row */
-    int stuck;  /* times that it could not be read, in a row */
+    int stuck;  /* times that it could not be read at the same place */
+    int64_t stuck_at;
     enum follow_halt halt;
     char why[256];
 };
@@ -116,7 +117,8 @@ enum follow_action follow_garbage(struct follow *f, int64_t offset, int64_t now_
 
 /*
  * Reading stands still: the offset is not in the topic (then it is read from its start), or the
- * topic cannot be read there, which is tried again a few times before the partition halts.
+ * topic cannot be read there.  Where that comes again and again at one place the partition halts:
+ * behind a damaged batch librdkafka asks for an offset that is none.
  */
 enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const char *why,
                                 int64_t now_ms) ATTR_MUSTCHECK;
@@ -155,6 +157,12 @@ static inline bool follow_is_lost(const struct follow *f)
 static inline int64_t follow_seek_offset(const struct follow *f)
 {
     return f->seek_offset;
+}
+
+/* From where to read on, if the consumer has to be told anew. */
+static inline int64_t follow_read_offset(const struct follow *f)
+{
+    return f->next_offset >= 0 ? f->next_offset : f->seek_offset;
 }
 
 static inline const char *follow_why(const struct follow *f)

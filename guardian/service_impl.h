@@ -125,6 +125,7 @@ struct part {
     bool wants_load; /* to be submitted when not busy any more */
     bool is_held;    /* reading is held back */
     bool is_sought;  /* the consumer has been told where to read in this life */
+    bool is_adrift;  /* there is no such offset: librdkafka reads nothing until an assignment */
     struct batch_queue queue;
     size_t queued_rows;
     int64_t begun_ms;    /* when a transaction was begun last */

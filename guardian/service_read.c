@@ -116,7 +116,7 @@ static void tell_halted(struct part *part)
     service_regulate(part);
 }
 
-/* ---- the consumer's start ---- */
+/* ---- where the consumer reads ---- */
 
 static void assign_now(struct service *s)
 {
@@ -135,8 +135,9 @@ static void assign_now(struct service *s)
         }
         starts[n] = (struct kafka_start){i, KAFKA_OFFSET_END};
         if (part->is_loaded && !follow_is_halted(&part->follow)) {
-            starts[n].offset = follow_seek_offset(&part->follow);
+            starts[n].offset = follow_read_offset(&part->follow);
             part->is_sought = true;
+            part->is_adrift = false;
         }
         n++;
     }
@@ -219,12 +220,27 @@ static void on_revoked(void *arg)
     }
 }
 
+/* Not from within a callback of the consumer. */
+static void assign_soon(struct service *s)
+{
+    static const struct timeval at_once = {0};
+
+    s->is_assigning = true;
+    if (event_add(s->assign_timer, &at_once) != 0) {
+        log_error("event.failed");
+    }
+}
+
 void service_seek(struct part *part)
 {
     struct service *s = part->service;
     struct err err = {0};
 
     if (s->is_assigning || !part->is_assigned) {
+        return;
+    }
+    if (part->is_adrift) {
+        assign_soon(s);
         return;
     }
     part->is_sought = true;
@@ -408,6 +424,7 @@ static void on_stuck(int partition, bool is_out_of_range, const char *why, void 
 
     log_limited(LOG_LEVEL_WARN, "outcomes.stuck", LOG_INT("partition", partition),
                 LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("why", why));
+    part->is_adrift = part->is_adrift || is_out_of_range;
     if (!service_is_reading(part)) {
         return;
     }

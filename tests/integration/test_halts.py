@@ -528,6 +528,29 @@ def test_guardian_finds_a_log_that_ends_before_mysql(told):
     guardian_ends(told, g, 100000)
 
 
+def test_guardian_has_lost_its_place_in_the_outcomes(told):
+    """Kafka has no such offset: they are read from their start, also if that takes an assignment."""
+    g = told.reader()
+    all_read(told)
+    assert g.stop() == 0
+    told.edit("UPDATE progress SET outcomes_offset = 5000 WHERE partition_id = 0")
+    g = told.reader()
+    told.fill(0, [told.values[0][20]])
+    wait_until(lambda: told.recorded(0) == 20, 60, "what comes after it is recorded")
+    assert g.lines("outcomes.stuck") and g.stop() == 0
+
+
+def test_guardian_meets_outcomes_that_cannot_be_read(told, stack):
+    g = told.reader()
+    all_read(told)
+    assert g.stop() == 0
+    told.fill(0, [told.values[0][20]])
+    broken_log(told, stack, lambda: Partition(stack, told.told, 0).damage(20))
+    g = told.reader()
+    halted(g, "topic_unreadable", "the topic cannot be read: ")
+    guardian_ends(told, g)
+
+
 def test_guardian_misses_an_outcome_that_is_nowhere(told):
     told.redis.delete(told.key(0, "outbox"))
     told.fill(0, told.values[0][21:])

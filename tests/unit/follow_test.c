@@ -215,6 +215,32 @@ static void tries_again_where_it_cannot_read_and_halts_in_the_end(void **state)
     assert_non_null(strstr(follow_why(&f), "bad message"));
 }
 
+/* Behind a damaged batch librdkafka asks for an offset that is none, as often as it gets there. */
+static void halts_where_every_reading_ends_outside_the_topic(void **state)
+{
+    struct follow f;
+    struct progress nine = progress_of(9, 19);
+    int64_t now_ms = 0;
+
+    (void)state;
+    follow_init(&f, PARTITION, PARTITIONS, PROBE_MS);
+    assert_int_equal(follow_loaded(&f, &nine, now_ms), FOLLOW_SEEK);
+    assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+    assert_int_equal(follow_stuck(&f, true, "out of range", now_ms), FOLLOW_SEEK);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+        assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+        assert_int_equal(follow_read_offset(&f), 20);
+        assert_int_equal(follow_stuck(&f, true, "out of range", now_ms), FOLLOW_NOTHING);
+        while (follow_tick(&f, now_ms) != FOLLOW_SEEK) {
+            assert_true(now_ms < 100000);
+            now_ms += 10;
+        }
+    }
+    assert_int_equal(give(&f, outcome_of(9), 19), FOLLOW_DROP);
+    assert_int_equal(follow_stuck(&f, true, "out of range", now_ms), FOLLOW_HALT);
+}
+
 static void what_is_read_again_was_not_stuck(void **state)
 {
     struct follow f = at_nine();
@@ -598,6 +624,7 @@ int main(void)
         cmocka_unit_test(reads_from_the_start_when_the_topic_was_trimmed),
         cmocka_unit_test(does_not_wait_behind_the_end_of_the_topic),
         cmocka_unit_test(tries_again_where_it_cannot_read_and_halts_in_the_end),
+        cmocka_unit_test(halts_where_every_reading_ends_outside_the_topic),
         cmocka_unit_test(what_is_read_again_was_not_stuck),
         cmocka_unit_test(a_stale_record_from_before_the_seek_is_no_overlap),
         cmocka_unit_test(halts_on_an_outcome_that_is_not_linked),
