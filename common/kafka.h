@@ -184,6 +184,9 @@ struct kafka_consumer_calls {
 
     /* Answer to kafka_consumer_query(): the log is [begin, end); ok false: nobody answered. */
     void (*range)(int partition, bool ok, int64_t begin, int64_t end, void *arg);
+
+    /* Answer to kafka_consumer_query_other(): that log ends before end; ok false: nobody answered. */
+    void (*other_end)(int partition, bool ok, int64_t end, void *arg);
 };
 
 struct kafka_consumer_settings {
@@ -235,6 +238,9 @@ void kafka_consumer_want(struct kafka_consumer *c, int partition, bool is_wanted
 
 /* Asks for begin and end of a partition's log; range() answers within about 5 s. */
 void kafka_consumer_query(struct kafka_consumer *c, int partition);
+
+/* Asks for the end of a partition of another topic (always the same one); other_end() answers likewise. */
+void kafka_consumer_query_other(struct kafka_consumer *c, const char *topic, int partition);
 
 /*
  * The end of a partition of any topic, asked over c's connections.  Blocks for at most timeout_ms; any

@@ -506,23 +506,36 @@ void kafka_consumer_want(struct kafka_consumer *c, int partition, bool is_wanted
     }
 }
 
-static void tell_range(int partition, bool ok, int64_t begin, int64_t end, void *arg)
+static void tell_range(const char *topic, int partition, bool ok, int64_t begin, int64_t end,
+                       void *arg)
 {
     struct kafka_consumer *c = arg;
 
-    if (c->calls.range != NULL) {
+    if (strcmp(topic, c->topic_name) != 0) {
+        c->calls.other_end(partition, ok, end, c->arg);
+    } else if (c->calls.range != NULL) {
         c->calls.range(partition, ok, begin, end, c->arg);
+    }
+}
+
+static void ask(struct kafka_consumer *c, const char *topic, int partition)
+{
+    if (c->query == NULL) {
+        c->query = kafka_query_create(c->base, c->rk, tell_range, c);
+    }
+    if (c->query != NULL) {
+        kafka_query_ask(c->query, topic, partition);
     }
 }
 
 void kafka_consumer_query(struct kafka_consumer *c, int partition)
 {
-    if (c->query == NULL) {
-        c->query = kafka_query_create(c->base, c->rk, c->topic_name, tell_range, c);
-    }
-    if (c->query != NULL) {
-        kafka_query_ask(c->query, partition);
-    }
+    ask(c, c->topic_name, partition);
+}
+
+void kafka_consumer_query_other(struct kafka_consumer *c, const char *topic, int partition)
+{
+    ask(c, topic, partition);
 }
 
 bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, int partition,

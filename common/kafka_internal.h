@@ -55,13 +55,14 @@ void kafka_pump_hold(struct kafka_pump *pump, bool is_held);
 
 /* Watermark queries block in librdkafka, so a thread of their own makes them. */
 struct kafka_query;
-typedef void kafka_range_fn(int partition, bool ok, int64_t begin, int64_t end, void *arg);
+typedef void kafka_range_fn(const char *topic, int partition, bool ok, int64_t begin, int64_t end,
+                            void *arg);
 
-struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk, const char *topic,
+struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk,
                                        kafka_range_fn *range, void *arg) ATTR_MUSTCHECK;
 
 /* Answers later; a partition already asked about is asked once. */
-void kafka_query_ask(struct kafka_query *q, int partition);
+void kafka_query_ask(struct kafka_query *q, const char *topic, int partition);
 
 /* Asks and waits, on any thread.  False: nobody answered, which is logged. */
 bool kafka_query_range(rd_kafka_t *rk, const char *topic, int partition, int64_t timeout_ms,

@@ -22,6 +22,7 @@ enum {
 
 struct answer {
     struct answer *next;
+    char *topic; /* owned */
     int partition;
     bool ok;
     int64_t begin, end;
@@ -29,7 +30,6 @@ struct answer {
 
 struct kafka_query {
     rd_kafka_t *rk; /* borrowed; outlives the thread, see kafka_query_end() */
-    char *topic;    /* owned: the asker may be gone before the thread */
     struct event *event;
     int fd;
     kafka_range_fn *range;
@@ -39,7 +39,7 @@ struct kafka_query {
     bool is_running; /* the thread was started */
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct answer *asked;   /* only the partition is set */
+    struct answer *asked;   /* only topic and partition are set */
     struct answer *answers; /* newest first */
     bool is_stopping;
 };
@@ -61,7 +61,7 @@ static void answer_one(struct kafka_query *q, struct answer *a)
 {
     static const uint64_t one = 1;
 
-    a->ok = kafka_query_range(q->rk, q->topic, a->partition, QUERY_TIMEOUT_MS, &a->begin, &a->end);
+    a->ok = kafka_query_range(q->rk, a->topic, a->partition, QUERY_TIMEOUT_MS, &a->begin, &a->end);
     (void)pthread_mutex_lock(&q->lock);
     a->next = q->answers;
     q->answers = a;
@@ -109,18 +109,18 @@ static void deliver(evutil_socket_t fd, short what ATTR_UNUSED, void *arg)
         struct answer *a = answers;
 
         answers = a->next;
-        q->range(a->partition, a->ok, a->begin, a->end, q->arg);
+        q->range(a->topic, a->partition, a->ok, a->begin, a->end, q->arg);
+        free(a->topic);
         free(a);
     }
 }
 
-struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk, const char *topic,
+struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk,
                                        kafka_range_fn *range, void *arg)
 {
     struct kafka_query *q = xcalloc(1, sizeof(*q));
 
     q->rk = rk;
-    q->topic = xstrdup(topic);
     q->range = range;
     q->arg = arg;
     (void)pthread_mutex_init(&q->lock, NULL);
@@ -137,29 +137,30 @@ struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk, 
     return q;
 }
 
-static bool is_asked(const struct kafka_query *q, int partition)
+static bool is_asked(const struct kafka_query *q, const char *topic, int partition)
 {
     for (const struct answer *a = q->asked; a != NULL; a = a->next) {
-        if (a->partition == partition) {
+        if (a->partition == partition && strcmp(a->topic, topic) == 0) {
             return true;
         }
     }
     return false;
 }
 
-void kafka_query_ask(struct kafka_query *q, int partition)
+void kafka_query_ask(struct kafka_query *q, const char *topic, int partition)
 {
     if (!q->is_running) {
         q->is_running = pthread_create(&q->thread, NULL, make_queries, q) == 0;
     }
     (void)pthread_mutex_lock(&q->lock);
-    if (!is_asked(q, partition)) {
+    if (!is_asked(q, topic, partition)) {
         struct answer *a = xcalloc(1, sizeof(*a));
         struct answer **end = &q->asked;
 
         while (*end != NULL) {
             end = &(*end)->next;
         }
+        a->topic = xstrdup(topic); /* the asker may be gone before the thread */
         a->partition = partition;
         *end = a;
         (void)pthread_cond_signal(&q->more);
@@ -185,6 +186,7 @@ static void free_list(struct answer *list)
         struct answer *a = list;
 
         list = a->next;
+        free(a->topic);
         free(a);
     }
 }
@@ -206,6 +208,5 @@ void kafka_query_end(void *arg)
     }
     (void)pthread_cond_destroy(&q->more);
     (void)pthread_mutex_destroy(&q->lock);
-    free(q->topic);
     free(q);
 }

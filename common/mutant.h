@@ -70,6 +70,7 @@
     X(GATE_BEFORE_LOOKUP, "a keyed order is looked up before a gate refuses it")                   \
     X(UNANSWERED_TO_GATE, "no answer to a look-up is a 503, never the gate's refusal")             \
     X(BEHIND_TO_GATE, "nothing found in a Redis that is behind is no reason to refuse")            \
+    X(START_UNTOLD, "what the log had when a door began counts as told")                           \
     X(GATE_STAYS_SHUT, "the gate opens with the outcome that brings units back")                   \
     X(GATE_OLDER_NEWS, "older news of an item never replaces newer")                               \
     X(CONTENT_UNCOMPARED, "a key with other content is refused")                                   \

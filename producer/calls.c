@@ -138,7 +138,7 @@ bool call_await_news(struct calls *c, struct call *call)
     if (!call_await(c, call, WAITERS_ORDER)) {
         return false;
     }
-    waiters_seen(c->waiters, call->waiter, door_highest(c->door, call->partition));
+    waiters_seen(c->waiters, call->waiter, door_horizon(c->door, call->partition));
     return true;
 }
 
@@ -189,7 +189,7 @@ void call_look(struct calls *c, struct call *call, bool with_user, bool with_ite
         .user_id = with_user ? command_text(&call->user_id) : none,
         .item_id = with_item ? command_text(&call->item_id) : none,
         .payment_id = call->kind == CALLS_PAY ? command_text(&call->payment_id) : none,
-        .highest = door_highest(c->door, call->partition),
+        .horizon = door_horizon(c->door, call->partition),
         .party = call_number(c, call),
     };
     const enum door_look_result result = lookup_ask(c->lookup, &question);
@@ -257,7 +257,7 @@ static void pulse(struct calls *c, int64_t now_ms)
     for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
         const struct lookup_question question = {
             .partition = p,
-            .highest = door_highest(c->door, p),
+            .horizon = door_horizon(c->door, p),
         };
 
         is_ready = is_ready && door_state(c->door, p, now_ms) == DOOR_READY;

@@ -102,7 +102,7 @@ void call_end(struct calls *c, struct call *call);
 bool call_await(struct calls *c, struct call *call, enum waiters_topic topic) ATTR_MUSTCHECK;
 
 /*
- * The same for an order that was placed before this call: outcomes that the door has read are told
+ * The same for an order that was placed before this call: outcomes up to the door's horizon are told
  * again when Redis went back or the topic lost its end, and are not the state by now.
  */
 bool call_await_news(struct calls *c, struct call *call) ATTR_MUSTCHECK;

@@ -139,6 +139,14 @@ static void on_outcome(const struct outcome *outcome, void *arg)
     }
 }
 
+static void on_log_end(int partition, int64_t end, void *arg)
+{
+    struct calls *c = arg;
+
+    door_on_log_end(c->door, partition, end);
+    c->pulse_ms = 0; /* has Redis come so far? */
+}
+
 static void on_ready(int partition, bool is_ready, void *arg)
 {
     struct calls *c = arg;
@@ -190,9 +198,14 @@ bool calls_make_parts(struct calls *c, struct err *err)
     const struct stream_settings stream = {
         .kafka = s->kafka,
         .topic = s->topics.topic_outcomes,
+        .topic_orders = s->topics.topic_orders,
         .partitions = (int)s->topics.partitions,
         .stats = s->stats,
-        .calls = {.outcome = on_outcome, .ready = on_ready, .kafka = on_kafka, .arg = c},
+        .calls = {.outcome = on_outcome,
+                  .log_end = on_log_end,
+                  .ready = on_ready,
+                  .kafka = on_kafka,
+                  .arg = c},
     };
     const struct record_settings record = {
         .host = s->mysql.host,

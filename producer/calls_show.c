@@ -5,9 +5,19 @@
 #include "common/mutant.h"
 #include "producer/calls_internal.h"
 
+/* False, and refused: what Redis tells could be of any time. */
+static bool may_look(struct calls *c, struct call *call)
+{
+    if (!door_has_horizon(c->door, call->partition)) {
+        reply_refusal(c, call, REFUSAL_NOT_READY);
+        return false;
+    }
+    return true;
+}
+
 void show_begin(struct calls *c, struct call *call)
 {
-    if (call_await_news(c, call)) {
+    if (may_look(c, call) && call_await_news(c, call)) {
         call_look(c, call, true, false);
     }
 }
@@ -66,11 +76,11 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         wait_or_tell(c, call, "queued", -1);
         return;
     }
-    decided = door_highest(c->door, call->partition);
+    decided = door_horizon(c->door, call->partition);
     if (decided < look->watermark) {
         decided = look->watermark;
     }
-    if (call->offset > decided) {
+    if (call->offset > decided && !call->is_behind) { /* else its key may have been placed before */
         wait_or_tell(c, call, "queued", call->offset - decided - 1);
         return;
     }
@@ -125,7 +135,9 @@ void item_begin(struct calls *c, struct call *call)
         reply_refusal(c, call, REFUSAL_UNKNOWN_ITEM);
         break;
     default:
-        call_look(c, call, false, true);
+        if (may_look(c, call)) {
+            call_look(c, call, false, true);
+        }
         break;
     }
 }
@@ -138,6 +150,8 @@ void item_on_look(struct calls *c, struct call *call, const struct door_look *lo
         reply_refusal(c, call, REFUSAL_QUEUE_FULL);
     } else if (look->result != DOOR_LOOK_GOT) {
         reply_refusal(c, call, REFUSAL_NOT_READY);
+    } else if (door_has_gone_back(look)) {
+        reply_refusal(c, call, REFUSAL_RECOVERING);
     } else if (look->item.ptr == NULL) {
         reply_refusal(c, call, REFUSAL_UNKNOWN_ITEM);
     } else if (!item_entry_parse(look->item, &item)) {

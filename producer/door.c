@@ -4,6 +4,10 @@
  * asked means that Redis went back: until it has caught up, "not found" proves nothing, and
  * orders are refused as recovering rather than told the wrong thing.
  *
+ * What was told before this door read outcomes it cannot know: while Redis is filled again the newest
+ * outcome is an old one.  So all that the log had when the door began counts as told (log_end).  As
+ * long as traffic flows Redis is past that at once.
+ *
  * The length of the line is the newest offset placed minus the newest known to be decided; offsets
  * are the partition's, so this counts the orders of other doors too.
  *
@@ -26,11 +30,13 @@ struct partition {
     bool has_looked;
     bool has_state;
     bool is_other_log;
-    bool is_recovering;
+    bool has_gone_back; /* as of the last look-up */
+    bool has_log_end;
     char genesis[IDS_LOG_LEN + 1]; /* as first told; empty: not told yet */
     int64_t looked_ms;
     int64_t watermark;
     int64_t highest;
+    int64_t log_end;
     int64_t placed;
     int64_t sample;    /* an offset whose outcome has not come; -1: none */
     int64_t sample_ms; /* when it was placed */
@@ -130,6 +136,12 @@ bool door_admit(struct door *d, const struct bucket_visit *visit, int64_t now_ms
     return false;
 }
 
+/* Redis, as of the last look-up, lacks what may have been told. */
+static bool is_recovering(const struct partition *p)
+{
+    return p->has_gone_back || p->watermark < p->log_end - 1;
+}
+
 enum door_state door_state(const struct door *d, int partition, int64_t now_ms)
 {
     const struct partition *p = partition_of(d, partition);
@@ -149,7 +161,7 @@ enum door_state door_state(const struct door *d, int partition, int64_t now_ms)
     if (!p->is_streaming) {
         return DOOR_NO_STREAM;
     }
-    return p->is_recovering ? DOOR_RECOVERING : DOOR_READY;
+    return is_recovering(p) ? DOOR_RECOVERING : DOOR_READY;
 }
 
 const char *door_state_name(enum door_state state)
@@ -240,7 +252,7 @@ static void pass_line(struct door *d, const struct door_order *order, const stru
 {
     struct partition *p = partition_of(d, order->partition);
 
-    if (p->is_recovering) {
+    if (is_recovering(p)) {
         door_refuse(d, REFUSAL_RECOVERING, verdict);
     } else if (door_lag(d, order->partition) > d->settings.lag_max) {
         door_refuse(d, REFUSAL_LAGGING, verdict);
@@ -289,6 +301,9 @@ void door_order(struct door *d, const struct door_order *order, const struct doo
         return;
     }
     pass_gates(d, order, now, verdict);
+    if (verdict->move == DOOR_LOOK && is_recovering(partition_of(d, order->partition))) {
+        door_refuse(d, REFUSAL_RECOVERING, verdict); /* what it would tell is not to be believed */
+    }
 }
 
 bool door_find_entry(struct slice orders, struct slice order_id, struct order_entry *entry)
@@ -303,7 +318,7 @@ bool door_find_entry(struct slice orders, struct slice order_id, struct order_en
 
 bool door_has_gone_back(const struct door_look *look)
 {
-    return look->watermark < look->highest;
+    return look->watermark < look->horizon;
 }
 
 bool door_is_outdated(const struct door_look *look, const struct order_entry *entry)
@@ -351,7 +366,7 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
     if (goes_with_first(d, order, verdict)) {
         return;
     }
-    if (order->order_id.ptr != NULL && partition_of(d, order->partition)->is_recovering &&
+    if (order->order_id.ptr != NULL && is_recovering(partition_of(d, order->partition)) &&
         !MUTANT(BEHIND_TO_GATE)) {
         door_refuse(d, REFUSAL_RECOVERING, verdict); /* not found, but perhaps it was lost */
         return;
@@ -404,9 +419,9 @@ void door_on_look(struct door *d, const struct door_look *look, struct slice ite
         return;
     }
     p->watermark = look->watermark;
-    p->is_recovering = door_has_gone_back(look);
-    if (!is_same_log(p, look->genesis) || item_id.ptr == NULL) {
-        return;
+    p->has_gone_back = door_has_gone_back(look);
+    if (!is_same_log(p, look->genesis) || item_id.ptr == NULL || is_recovering(p)) {
+        return; /* a gate must not shut for what an item was once */
     }
     if (look->item.ptr == NULL) {
         gates_learn(d->gates, item_id, NULL, look->watermark, now_ms);
@@ -479,6 +494,16 @@ void door_on_tick(struct door *d, int64_t now_ms)
     }
 }
 
+void door_on_log_end(struct door *d, int partition, int64_t end)
+{
+    struct partition *p = partition_of(d, partition);
+
+    p->has_log_end = true;
+    if (end > p->log_end && !MUTANT(START_UNTOLD)) {
+        p->log_end = end;
+    }
+}
+
 void door_on_stream(struct door *d, int partition, bool is_ready)
 {
     partition_of(d, partition)->is_streaming = is_ready;
@@ -507,6 +532,18 @@ int door_partitions(const struct door *d)
 int64_t door_highest(const struct door *d, int partition)
 {
     return partition_of(d, partition)->highest;
+}
+
+int64_t door_horizon(const struct door *d, int partition)
+{
+    const struct partition *p = partition_of(d, partition);
+
+    return p->highest > p->log_end - 1 ? p->highest : p->log_end - 1;
+}
+
+bool door_has_horizon(const struct door *d, int partition)
+{
+    return partition_of(d, partition)->has_log_end;
 }
 
 int64_t door_lag(const struct door *d, int partition)

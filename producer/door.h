@@ -88,7 +88,7 @@ struct door_look {
     struct slice orders;  /* of the user asked for; ptr NULL: none, or not asked */
     struct slice item;    /* of the item asked for; ptr NULL: none, or not asked */
     struct slice payment; /* of the payment asked for; likewise */
-    int64_t highest;      /* door_highest() when it was asked */
+    int64_t horizon;      /* door_horizon() when it was asked */
 };
 
 /* inflight is borrowed for the life of the door. */
@@ -116,8 +116,8 @@ bool door_find_entry(struct slice orders, struct slice order_id,
                      struct order_entry *entry) ATTR_MUSTCHECK;
 
 /*
- * Redis has gone back behind what the outcome stream had told when it was asked: what it does not
- * know may be there, and what it does may have changed.
+ * Redis stands behind what may have been told when it was asked: what it does not know may be there,
+ * and what it does may have changed.
  */
 bool door_has_gone_back(const struct door_look *look) ATTR_MUSTCHECK;
 
@@ -142,6 +142,12 @@ struct door_placed {
 /* Kafka stored a command. */
 void door_on_placed(struct door *d, const struct door_placed *placed, int64_t now_ms);
 
+/*
+ * What was told, by whomever, and is not read in the outcome stream is of commands before end: a
+ * look-up that does not know them all may be of the past.
+ */
+void door_on_log_end(struct door *d, int partition, int64_t end);
+
 /* The outcome stream of a partition has reached the end found at start. */
 void door_on_stream(struct door *d, int partition, bool is_ready);
 void door_on_kafka(struct door *d, bool is_up);
@@ -159,7 +165,7 @@ enum door_state {
     DOOR_NO_REDIS,   /* no look-up was answered for silence_ms */
     DOOR_NO_GENESIS, /* Redis has no state of the partition */
     DOOR_OTHER_LOG,  /* look-ups and outcomes speak of different logs */
-    DOOR_RECOVERING, /* Redis went back behind outcomes already told */
+    DOOR_RECOVERING, /* Redis stands behind outcomes already told, or perhaps told */
 };
 enum door_state door_state(const struct door *d, int partition, int64_t now_ms);
 const char *door_state_name(enum door_state state);
@@ -168,6 +174,15 @@ bool door_is_draining(const struct door *d);
 
 /* The highest offset whose outcome was seen; -1: none yet. */
 int64_t door_highest(const struct door *d, int partition);
+
+/*
+ * Up to which offset somebody may have been told what became of a command, as far as this door can
+ * know: by outcomes that it has read, or before it read any.  -1: nobody.
+ */
+int64_t door_horizon(const struct door *d, int partition);
+
+/* False: it cannot say yet whether a look-up is of the past. */
+bool door_has_horizon(const struct door *d, int partition);
 
 int door_partitions(const struct door *d);
 

@@ -38,7 +38,7 @@ enum part {
 
 struct question {
     uint64_t party;
-    int64_t highest;
+    int64_t horizon;
     struct command_text parts[PARTS]; /* empty: not asked */
 };
 
@@ -100,7 +100,7 @@ static void answer_all(struct batch *b, enum door_look_result result)
             .result = result,
             .partition = b->partition,
             .watermark = -1,
-            .highest = q->highest,
+            .horizon = q->horizon,
         };
 
         l->settings.done(q->party, &look, command_text(&q->parts[PART_ITEM]), l->settings.arg);
@@ -146,7 +146,7 @@ static void answer_each(struct batch *b, const struct lookup_reply *reply)
     for (size_t i = 0; i < b->count; i++) {
         const struct question *q = &b->questions[i];
 
-        look.highest = q->highest;
+        look.horizon = q->horizon;
         look.orders = next_value(reply, q, PART_USER, at);
         look.item = next_value(reply, q, PART_ITEM, at);
         look.payment = next_value(reply, q, PART_PAYMENT, at);
@@ -258,7 +258,7 @@ enum door_look_result lookup_ask(struct lookup *l, const struct lookup_question 
     }
     q = &p->collecting->questions[p->collecting->count];
     q->party = question->party;
-    q->highest = question->highest;
+    q->horizon = question->horizon;
     if (!command_set_text(&q->parts[PART_USER], question->user_id) ||
         !command_set_text(&q->parts[PART_ITEM], question->item_id) ||
         !command_set_text(&q->parts[PART_PAYMENT], question->payment_id)) {

@@ -27,7 +27,7 @@ struct lookup;
 struct lookup_question {
     int partition;
     struct slice user_id, item_id, payment_id;
-    int64_t highest; /* door_highest() now: comes back in the answer */
+    int64_t horizon; /* door_horizon() now: comes back in the answer */
     uint64_t party;
 };
 

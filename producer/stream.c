@@ -4,6 +4,9 @@
  * one assignment for all partitions, so it is made once all ranges are known; until then each
  * unknown range is asked for again whenever an answer says that nobody answered.
  *
+ * The end of the orders topic is asked for once it is known where reading starts, and never before:
+ * between the two, outcomes could be told that are not read here.
+ *
  * Afterwards the same question, put to one partition after the other, is the sign of life.
  */
 #include "producer/stream.h"
@@ -22,6 +25,8 @@ enum {
 
 struct partition {
     bool is_known; /* end is */
+    bool is_read;  /* up to end */
+    bool has_log_end;
     bool is_ready;
     bool is_asked;
     int64_t end; /* found at start */
@@ -48,12 +53,21 @@ static void set_up(struct stream *s, bool is_up)
     }
 }
 
-static void set_ready(struct stream *s, int partition)
+static void check_ready(struct stream *s, int partition)
 {
-    if (!s->partitions[partition].is_ready) {
-        s->partitions[partition].is_ready = true;
-        s->settings.calls.ready(partition, true, s->settings.calls.arg);
+    struct partition *p = &s->partitions[partition];
+    const bool is_ready = p->is_read && p->has_log_end;
+
+    if (p->is_ready != is_ready) {
+        p->is_ready = is_ready;
+        s->settings.calls.ready(partition, is_ready, s->settings.calls.arg);
     }
+}
+
+static void set_read(struct stream *s, int partition)
+{
+    s->partitions[partition].is_read = true;
+    check_ready(s, partition);
 }
 
 static void on_record(const struct kafka_record *record, void *arg)
@@ -73,7 +87,7 @@ static void on_record(const struct kafka_record *record, void *arg)
         s->settings.calls.outcome(&s->outcome, s->settings.calls.arg);
     }
     if (record->offset + 1 >= s->partitions[record->partition].end) {
-        set_ready(s, record->partition);
+        set_read(s, record->partition);
     }
 }
 
@@ -108,8 +122,25 @@ static void assign(struct stream *s)
     }
     for (int p = 0; p < s->settings.partitions; p++) {
         if (s->partitions[p].start >= s->partitions[p].end) {
-            set_ready(s, p);
+            set_read(s, p);
         }
+    }
+}
+
+static void ask_log_end(struct stream *s, int partition)
+{
+    kafka_consumer_query_other(s->consumer, s->settings.topic_orders, partition);
+}
+
+static void on_log_end(int partition, bool ok, int64_t end, void *arg)
+{
+    struct stream *s = arg;
+    struct partition *p = &s->partitions[partition];
+
+    if (ok && !p->has_log_end) {
+        p->has_log_end = true;
+        s->settings.calls.log_end(partition, end, s->settings.calls.arg);
+        check_ready(s, partition);
     }
 }
 
@@ -129,6 +160,7 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
     p->is_known = true;
     p->end = end;
     p->start = end > begin ? end - 1 : end;
+    ask_log_end(s, partition);
     assign(s);
 }
 
@@ -137,13 +169,15 @@ static void on_stuck(int partition, bool is_out_of_range, const char *why, void 
     struct stream *s = arg;
     struct err err;
 
-    /* Whatever was there, what is appended from now on is what we need. */
+    /* What is appended from now on is read; what was there counts as told. */
     log_warn("stream.stuck", LOG_INT("partition", partition),
              LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("error", why));
     if (!kafka_consumer_seek(s->consumer, partition, KAFKA_OFFSET_END, &err)) {
         log_warn("stream.seek_failed", LOG_INT("partition", partition), LOG_ERR(&err));
     }
-    set_ready(s, partition);
+    s->partitions[partition].has_log_end = false;
+    set_read(s, partition);
+    ask_log_end(s, partition);
 }
 
 static void on_fatal(const char *why, void *arg)
@@ -152,8 +186,8 @@ static void on_fatal(const char *why, void *arg)
 
     log_error("stream.failed", LOG_STR("error", why));
     for (int p = 0; p < s->settings.partitions; p++) {
-        s->partitions[p].is_ready = false;
-        s->settings.calls.ready(p, false, s->settings.calls.arg);
+        s->partitions[p].is_read = false;
+        check_ready(s, p);
     }
 }
 
@@ -163,6 +197,11 @@ static void on_ping(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    for (int p = 0; p < s->settings.partitions; p++) {
+        if (s->partitions[p].is_known && !s->partitions[p].has_log_end) {
+            ask_log_end(s, p);
+        }
+    }
     if (s->is_assigned) {
         ask(s, s->next_ping);
         s->next_ping = (s->next_ping + 1) % s->settings.partitions;
@@ -184,7 +223,11 @@ struct stream *stream_create(struct event_base *base, const struct stream_settin
     const struct kafka_consumer_settings consumer = {
         .kafka = settings->kafka,
         .topic = settings->topic,
-        .calls = {.record = on_record, .stuck = on_stuck, .fatal = on_fatal, .range = on_range},
+        .calls = {.record = on_record,
+                  .stuck = on_stuck,
+                  .fatal = on_fatal,
+                  .range = on_range,
+                  .other_end = on_log_end},
         .arg = s,
     };
 

@@ -3,8 +3,13 @@
  *
  * Each door reads all outcomes by itself (assigned, no group).  Reading starts at the last record
  * there is, so that the newest position is known; a partition is ready once everything found at
- * start was read.  Records are handed on in the order of the topic, which repeats and reorders
- * nothing but may show older offsets again after a recovery: the reader's business.
+ * start was read, and where the orders topic ended then is known.  Records are handed on in the order
+ * of the topic, which repeats and reorders nothing but may show older offsets again after a recovery:
+ * the reader's business.
+ *
+ * So the last record need not be the newest outcome that anybody has read.  But that one is of a
+ * command, so its offset is below the end that the orders topic had when reading started: what is told
+ * later is read here.
  *
  * It also finds out whether Kafka is there at all, by asking for a partition's range every so often.
  */
@@ -25,6 +30,8 @@ struct stream;
 
 struct stream_calls {
     void (*outcome)(const struct outcome *outcome, void *arg);
+    /* Before ready: what was told without being read here is of commands before end. */
+    void (*log_end)(int partition, int64_t end, void *arg);
     void (*ready)(int partition, bool is_ready, void *arg);
     void (*kafka)(bool is_up, void *arg); /* on every change; it is down at first */
     void *arg;                            /* borrowed */
@@ -33,6 +40,7 @@ struct stream_calls {
 struct stream_settings {
     const struct kafka_settings *kafka; /* borrowed */
     const char *topic;
+    const char *topic_orders;
     int partitions;
     struct stats *stats; /* borrowed */
     struct stream_calls calls;

@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import confluent_kafka
+import pytest
 import requests
 from lib.door import door, problem, stopped
 from lib.kafka import next_record, reader
 from lib.system import order_id, token
 from lib.wait import wait_until
+from lib.world import World
 
 
 def test_a_redis_that_went_back_does_not_deny_an_order(system):
@@ -168,6 +170,82 @@ def test_a_refund_has_its_reason_whoever_tells_it(system, network):
                 store.hdel(keys + "payments", payment)
         assert (told["payment"], told["reason"]) == ("refund_due", "already_cancelled"), told
     system.await_ready()
+
+
+@pytest.fixture
+def world(stack, tmp_path):
+    """A log and a part of Redis of its own, that the test may empty; MySQL knows none of it."""
+    w = World(stack, tmp_path, partitions=int(stack.env["SECKILL_PARTITIONS"])).genesis()
+    yield w
+    w.close()
+
+
+def waiters(at):
+    """Who wait at a door of the test's own."""
+    return at.system.metric("seckill_producer_waiters", requests.get(at.url + "/metrics", timeout=60).text)
+
+
+def test_a_door_that_begins_while_redis_is_filled_again(system, world):
+    """The newest outcome is an old one then; what others told since, the log alone can say."""
+    world.put(0, world.open("thing@0", 5))
+    matcher = world.matcher().ready()
+    with door(system, "producer-before", **world.settings) as before:
+        one, two = before.shopper(), before.shopper()
+        gone = one.reserve("thing@0", key="k")
+        first = world.log_end(0) - 1
+        assert one.cancel(gone).json()["state"] == "cancelled"
+        held = two.reserve("thing@0", key="k")
+    world.put(0, world.open("new@0", 5))
+    world.applied()
+    matcher.kill()
+    told = world.log_end(0, world.outcomes)
+    for name in world.redis.scan_iter(world.key(0, "*")):
+        world.redis.delete(name)
+    matcher = world.matcher(remembered_max=1, batch_max=1)  # holds where the first order was reserved
+    wait_until(lambda: world.log_end(0, world.outcomes) == told + first + 1, 60, "it is filled in part")
+    assert world.position(0) == first
+    with door(system, "producer-behind", **world.settings) as late, ThreadPoolExecutor() as pool:
+        one, two, new = late.shopper(one.user), late.shopper(two.user), late.shopper()
+        problem(one.order("thing@0", key="k", patient=False), 503, "recovering")
+        problem(one.get(gone, patient=False), 503, "recovering")
+        problem(two.order("thing@0", key="k", patient=False), 503, "recovering")
+        problem(two.get(held, patient=False), 503, "recovering")
+        problem(new.order("new@0", patient=False), 503, "recovering")
+        problem(new.order("thing@0", patient=False), 503, "recovering")
+        problem(new.call("GET", "/v1/items/new@0", patient=False), 503, "recovering")
+        asked = pool.submit(one.get, gone, wait=60, patient=False)
+        wait_until(lambda: waiters(late) == 1, 60, "he waits")
+        assert requests.get(late.url + "/readyz", timeout=60).status_code == 200  # payments and cancels go on
+        matcher.kill()
+        world.matcher()
+        assert asked.result().json()["state"] == "cancelled"
+        assert one.order("thing@0", key="k").json()["state"] == "cancelled"
+        assert two.order("thing@0", key="k").json()["order_id"] == held
+        assert new.order("new@0").status_code == 201
+    assert world.complaints() == []
+
+
+def test_a_door_that_begins_while_no_matcher_runs(system, world):
+    """All in the log is decided: it takes orders.  Some is not: it cannot know whether Redis went back."""
+    world.put(0, world.open("thing@0", 5))
+    matcher = world.matcher().ready()
+    world.applied()
+    matcher.process.send_signal(signal.SIGSTOP)
+    with door(system, "producer-before", **world.settings) as before, ThreadPoolExecutor() as pool:
+        early = before.shopper()
+        placed = early.order("thing@0", wait=None, patient=False)
+        assert placed.status_code == 202, placed.text
+        with door(system, "producer-behind", **world.settings) as late:
+            again = late.shopper(early.user)
+            shown = again.call("GET", placed.headers["Location"]).json()
+            assert shown["state"] == "unknown", shown
+            problem(late.shopper().order("thing@0", patient=False), 503, "recovering")
+            asked = pool.submit(again.call, "GET", placed.headers["Location"], 60)
+            wait_until(lambda: waiters(late) == 1, 60, "he waits")
+            matcher.process.send_signal(signal.SIGCONT)
+            assert asked.result().json()["state"] == "reserved"
+            assert late.shopper().order("thing@0").status_code == 201
+    assert world.complaints() == []
 
 
 def refused(ask, least, most, admitted=202):

@@ -312,18 +312,25 @@ class World:
         names = ("total", "available", "held", "sold")
         return dict(zip(names, map(int, raw.split()[:4]))) if raw else None
 
+    @property
+    def settings(self):
+        """What a daemon is told to be one of this world's."""
+        return {
+            "SECKILL_KAFKA_BROKERS": self.brokers,
+            "SECKILL_TOPIC_ORDERS": self.orders,
+            "SECKILL_TOPIC_OUTCOMES": self.outcomes,
+            "SECKILL_TOPIC_DEAD": self.dead,
+            "SECKILL_PARTITIONS": self.partitions,
+            "SECKILL_KEY_PREFIX": self.name,
+            **({"SECKILL_REDIS_PORT": self.own_redis.port} if self.own_redis else {}),
+        }
+
     def matcher(self, *flags, environ=None, **settings):
         # A Redis that stands still for some seconds is not lost, unless the test says so.
         settings.setdefault("redis_timeout", "30s")
         environ = (environ or {}) | self.stack.environ(
-            SECKILL_KAFKA_BROKERS=self.brokers,
-            SECKILL_TOPIC_ORDERS=self.orders,
-            SECKILL_TOPIC_OUTCOMES=self.outcomes,
-            SECKILL_TOPIC_DEAD=self.dead,
-            SECKILL_PARTITIONS=self.partitions,
-            SECKILL_KEY_PREFIX=self.name,
+            **self.settings,
             SECKILL_GROUP_ID=self.name,
-            **({"SECKILL_REDIS_PORT": self.own_redis.port} if self.own_redis else {}),
             **{f"SECKILL_{k.upper()}": v for k, v in settings.items()},
         )
         m = MatcherProcess(self.dir / f"matcher-{len(self.matchers)}.log", environ, *flags)

@@ -104,6 +104,7 @@
     X(DOOR_LEFT, "door: drains, and ends")                                                         \
     X(DOOR_STOP, "door: stopped, and goes on later")                                               \
     X(DOOR_REWIND, "door: reads outcomes again")                                                   \
+    X(DOOR_BEGAN_BEHIND, "door: begins while Redis lacks what was told before")                    \
     X(LOOK_FULL, "door: has too many look-ups under way")                                          \
     X(LOOK_LOST, "door: a look-up is not answered")                                                \
     X(SEND_FAILED, "door: a command certainly does not land")                                      \

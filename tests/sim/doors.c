@@ -29,6 +29,9 @@ static void start(struct porch *p)
     p->lookup.n = p->record.n = 0;
     p->did = COVER_NONE;
     porch_wake(p);
+    for (int i = 0; i < p->world->n_shards; i++) {
+        p->began[i] = p->world->shards[i].n - 1;
+    }
     p->calls = calls_create(&p->base, &p->world->crowd->settings, &err);
     if (p->calls == NULL) {
         wrong(p->world, "a door does not start: %s", err.text);

@@ -70,7 +70,7 @@ static void answer(struct lookup *l, size_t i, enum door_look_result result)
         .result = result,
         .partition = q.partition,
         .watermark = -1,
-        .highest = q.highest,
+        .horizon = q.horizon,
     };
 
     porch_wake(l->porch);
@@ -136,7 +136,7 @@ enum door_look_result lookup_ask(struct lookup *l, const struct lookup_question 
         .former = l->porch->is_behind && w->shards[question->partition].is_split
                       ? w->shards[question->partition].splits
                       : 0,
-        .highest = question->highest,
+        .horizon = question->horizon,
         .asked_ms = w->now.mono_ms,
         .party = question->party,
         .visit = l->porch->visit,
@@ -397,6 +397,18 @@ static void assign(struct world *w, struct stream *s)
     }
 }
 
+/* What it does not read counts as told, up to here. */
+static void learn_log_end(struct world *w, struct stream *s, int shard)
+{
+    const struct shard *sh = &w->shards[shard];
+
+    s->reels[shard].has_log_end = true;
+    if (sh->redis.at != NULL && sh->mysql.progress.position > sh->redis.at->offset) {
+        seen(COVER_DOOR_BEGAN_BEHIND);
+    }
+    s->settings.calls.log_end(shard, sh->n, s->settings.calls.arg);
+}
+
 static void be_ready(struct stream *s, int shard)
 {
     if (!s->reels[shard].is_ready) {
@@ -434,9 +446,13 @@ void porch_read_outcomes(struct porch *p, int shard)
     if (!s->is_assigned) {
         assign(p->world, s);
     }
+    if (!reel->has_log_end) {
+        learn_log_end(p->world, s, shard);
+    }
     if (reel->at > n || reel->at < p->world->shards[shard].topic_begin) {
         reel->at = n; /* out of range: what is appended from now on is what counts */
         reel->gap_ms = p->world->now.mono_ms;
+        learn_log_end(p->world, s, shard);
         be_ready(s, shard);
     } else if (reel->at < n && s->is_up) {
         hear(p->world, s, shard);

@@ -29,7 +29,7 @@ struct question {
     bool is_played, is_absent;
     int partition, former;
     const struct node *node;
-    int64_t highest, asked_ms;
+    int64_t horizon, asked_ms;
     uint64_t party, visit;
     char user_id[NAME_SIZE], item_id[NAME_SIZE];
 };
@@ -50,6 +50,7 @@ struct publish {
 struct reel {
     int64_t at, end; /* end: found at start */
     bool is_ready;
+    bool has_log_end;
     int64_t heard;  /* offset of the newest outcome that was heard; -1: none */
     int64_t gap_ms; /* when something may last have been missed */
 };
@@ -91,6 +92,9 @@ struct porch {
     bool is_killed;  /* nothing it says is heard */
     bool is_leaving; /* drains */
     enum cover did;  /* last: what is seen if it is killed now */
+
+    /* The last offset of each log when it was started: all that may have been told before. */
+    int64_t began[SHARDS_MAX];
 };
 
 /* A command on its way from a door into the log, and its report on the way back. */
@@ -132,7 +136,7 @@ struct http_request {
     int64_t qty;
     char payment_id[NAME_SIZE];
     int64_t floor;   /* the oldest position that Redis has stood at since */
-    int64_t highest; /* that the door had read when it came */
+    int64_t highest; /* what the door had read when he came, or the log had when it began */
     bool is_sound;   /* what the door believed of items then */
     bool is_probe;   /* he is sold what is there, whoever else comes */
     http_leave_fn *leave;

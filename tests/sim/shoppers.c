@@ -28,7 +28,8 @@ static struct http_request *new_visit(struct porch *p, struct wish *wish, enum c
     struct world *w = p->world;
     struct crowd *crowd = w->crowd;
     const struct shard *s = &w->shards[wish->shard];
-    const struct reel *reel = &p->stream.reels[wish->shard];
+    const int64_t heard = p->stream.is_assigned ? p->stream.reels[wish->shard].heard : -1;
+    const int64_t began = p->began[wish->shard];
 
     for (size_t i = 0; i < VISITS_MAX; i++) {
         struct http_request *v = &crowd->visits[i];
@@ -43,7 +44,7 @@ static struct http_request *new_visit(struct porch *p, struct wish *wish, enum c
                 .kind = kind,
                 .qty = wish->qty,
                 .floor = s->redis.at == NULL ? -1 : s->redis.at->offset,
-                .highest = p->stream.is_assigned ? reel->heard : -1,
+                .highest = heard > began ? heard : began,
                 .is_sound = porch_is_sound(p, wish->shard),
                 .is_probe = wish->is_probe && w->is_healing,
             };

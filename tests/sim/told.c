@@ -1,7 +1,8 @@
 /*
  * What a shopper is told is compared with what the log made of his order.  What his door had read
- * when he came, it must not contradict, wherever Redis stands; that something is not decided may be
- * the truth of `floor`, the oldest position that Redis stood at while he waited.
+ * when he came, it must not contradict, wherever Redis stands, nor what others may have told before it
+ * began, which is all that the log had then.  That something is not decided may be the truth of
+ * `floor`, the oldest position that Redis stood at while he waited, where no place in line is told.
  */
 #include <stdio.h>
 #include <string.h>
@@ -116,6 +117,12 @@ static bool is_forgotten(const struct http_request *v, const struct row_order *r
     return t->is_forgotten[row - t->orders];
 }
 
+/* The newest position that his door could know of, by Redis or by what it had to know. */
+static int64_t known_to(const struct http_request *v)
+{
+    return v->floor > v->highest ? v->floor : v->highest;
+}
+
 /* Remembered by the rules, and decided where everybody could know it. */
 static bool is_decided(const struct http_request *v, const char *order_id, int64_t position)
 {
@@ -215,10 +222,15 @@ static void check_state(struct http_request *v, const char *order_id, const char
     }
 }
 
-/* `queued`, `unknown`, or nothing at all, of an order whose decision stood in Redis all the time. */
+/*
+ * `unknown` of an order whose decision stood in Redis all the time; `queued`, or that there is no such
+ * order, of one whose decision the door had to know of.
+ */
 static void check_undecided(struct http_request *v, const char *state)
 {
-    if (!v->is_stranger && shard_of(v)->cut < 0 && is_decided(v, v->wish->order_id, v->floor)) {
+    const int64_t known = strcmp(state, "unknown") == 0 ? v->floor : known_to(v);
+
+    if (!v->is_stranger && shard_of(v)->cut < 0 && is_decided(v, v->wish->order_id, known)) {
         BROKEN(v, "3", "`%s` of %s, which is decided", state, v->wish->order_id);
     }
 }
@@ -339,29 +351,41 @@ static void check_placed_nothing(struct http_request *v)
     }
 }
 
-/* Units enough were there at every position since what the door had read when he came. */
-static bool was_available(const struct http_request *v)
+/* A gate may refuse an order of qty for this reason while the item is so; NULL: there is none. */
+static bool may_refuse(const char *text, int64_t qty, const char *reason)
 {
-    const struct shard *s = shard_of(v);
     struct item_entry item;
 
-    for (const struct node *node = log_at(s, s->n - 1); node != NULL; node = node->parent) {
-        const char *text = node->items[v->wish->item - 'x'];
+    if (text == NULL || !item_entry_parse(slice_str(text), &item)) {
+        return strcmp(reason, "unknown_item") == 0;
+    }
+    return (strcmp(reason, "sold_out") == 0 && item.available < qty) ||
+           (strcmp(reason, "paused") == 0 && item.state == 'p') ||
+           (strcmp(reason, "limit_reached") == 0 && item.limit < qty) ||
+           (strcmp(reason, "not_open") == 0 && item.opens_at > 0) ||
+           (strcmp(reason, "closed") == 0 &&
+            (item.closes_at > 0 || item.state == 'c' || item.state == 'a'));
+}
 
-        if (text == NULL || !item_entry_parse(slice_str(text), &item) || item.available < v->qty) {
-            return false;
+/* It was so at some position from the last one on that his door had to know. */
+static bool was_refusable(const struct http_request *v, const char *reason)
+{
+    const struct shard *s = shard_of(v);
+
+    for (const struct node *node = log_at(s, s->n - 1); node != NULL; node = node->parent) {
+        if (may_refuse(node->items[v->wish->item - 'x'], v->qty, reason)) {
+            return true;
         }
         if (node->offset <= v->highest) {
             break;
         }
     }
-    return true;
+    return false;
 }
 
 /* The door itself says that there is nothing for him. */
 static void check_gate(struct http_request *v, const char *reason)
 {
-    const int64_t known = v->floor > v->highest ? v->floor : v->highest;
     char order_id[IDS_ORDER_LEN + 1];
     char user[NAME_SIZE];
     char item[NAME_SIZE];
@@ -374,15 +398,15 @@ static void check_gate(struct http_request *v, const char *reason)
         (void)snprintf(key, sizeof(key), "k%d", v->wish->key);
         ids_order_keyed(order_id, v->wish->shard, wish_user(v->wish, user),
                         wish_item(v->wish, item), slice_str(key));
-        if (is_decided(v, order_id, known)) {
+        if (is_decided(v, order_id, known_to(v))) {
             BROKEN(v, "3", "`%s` by a gate, and his order %s is decided", reason, order_id);
         }
     }
     if (strcmp(reason, "sold_out") == 0) {
         seen(COVER_GATE_SHUT);
-        if (v->is_sound && porch_is_sound(v->porch, v->wish->shard) && was_available(v)) {
-            BROKEN(v, "9", "`%s` by a gate that has read that units are there", reason);
-        }
+    }
+    if (v->is_sound && porch_is_sound(v->porch, v->wish->shard) && !was_refusable(v, reason)) {
+        BROKEN(v, "9", "`%s` by a gate that has read that it is not so", reason);
     }
     if (v->is_probe && strcmp(reason, "sold_out") == 0) {
         BROKEN(v, "9", "`%s` when units are there and nothing is amiss", reason);

@@ -42,7 +42,7 @@ static struct door_look look(int64_t watermark)
         .watermark = watermark,
         .log_time = 1,
         .genesis = SLICE_LIT(LOG_ID),
-        .highest = -1,
+        .horizon = -1,
     };
 }
 
@@ -261,12 +261,12 @@ static void a_redis_that_went_back_proves_nothing(void **state)
     outcome(w, 8);
     outcome(w, 4); /* told again */
     assert_int_equal(door_highest(w->door, 1), 8);
-    l.highest = 8; /* asked when outcome 8 was known; answered as of 3 */
+    l.horizon = 8; /* asked when outcome 8 was known; answered as of 3 */
     v = second(w, true, &l);
     assert_int_equal(v.refusal, REFUSAL_RECOVERING);
     assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_RECOVERING);
     l = stock(8, true);
-    l.highest = 8;
+    l.horizon = 8;
     assert_int_equal(second(w, true, &l).move, DOOR_SEND);
     assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_READY);
 }
@@ -288,13 +288,62 @@ static void of_a_redis_that_went_back_the_end_is_true(void **state)
     outcome(w, 8);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         l.orders = slice_str(cases[i].entry);
-        l.highest = 8;
+        l.horizon = 8;
         v = second(w, true, &l);
         assert_int_equal(v.move, cases[i].is_told ? DOOR_KNOWN : DOOR_REFUSE);
         assert_true(cases[i].is_told || v.refusal == REFUSAL_RECOVERING);
-        l.highest = 3; /* overtaken on its way */
+        l.horizon = 3; /* overtaken on its way */
         assert_int_equal(second(w, true, &l).move, DOOR_KNOWN);
     }
+}
+
+static void what_the_log_had_when_it_began_counts_as_told(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, false);
+    struct door_verdict v;
+
+    assert_false(door_has_horizon(w->door, 1));
+    door_on_log_end(w->door, 1, 9);
+    assert_true(door_has_horizon(w->door, 1));
+    assert_false(door_has_horizon(w->door, 0));
+    assert_int_equal(door_horizon(w->door, 1), 8);
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_RECOVERING);
+    outcome(w, 3); /* told again: an old one */
+    assert_int_equal(door_horizon(w->door, 1), 8);
+    l.horizon = 8;
+    l.orders = SLICE_LIT(ENTRY);
+    assert_int_equal(second(w, true, &l).refusal, REFUSAL_RECOVERING);
+    l.orders = (struct slice){NULL, 0};
+    assert_int_equal(second(w, true, &l).refusal, REFUSAL_RECOVERING);
+    v = second(w, false, &l);
+    assert_int_equal(v.refusal, REFUSAL_RECOVERING); /* sold out it was then */
+    assert_int_equal(first(w, false).refusal, REFUSAL_RECOVERING);
+    door_command(w->door, 1, w->now.mono_ms, &v);
+    assert_int_equal(v.move, DOOR_SEND);
+    learn(w, 7, true);
+    assert_int_equal(first(w, false).refusal, REFUSAL_RECOVERING);
+    learn(w, 8, true);
+    assert_int_equal(door_state(w->door, 1, w->now.mono_ms), DOOR_READY);
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    outcome(w, 10);
+    assert_int_equal(door_horizon(w->door, 1), 10);
+}
+
+static void a_gate_shuts_for_nothing_that_is_past(void **state)
+{
+    struct world *w = *state;
+    struct door_look l = stock(3, false);
+    struct item_entry item;
+
+    outcome(w, 8);
+    l.horizon = 8; /* Redis went back, and is there again at once */
+    door_on_look(w->door, &l, phone, w->now.mono_ms);
+    assert_int_equal(gates_item(door_gates(w->door), phone, w->now.mono_ms, &item), -1);
+    l = look(8);
+    l.horizon = 8;
+    door_on_look(w->door, &l, (struct slice){NULL, 0}, w->now.mono_ms);
+    assert_int_equal(first(w, false).move, DOOR_LOOK);
 }
 
 static void what_overtook_the_look_up_does_not_refuse(void **state)
@@ -306,7 +355,7 @@ static void what_overtook_the_look_up_does_not_refuse(void **state)
     struct event sold = {.type = EVENT_RESERVED, .qty = 1, .available = 0};
     struct door_verdict v;
 
-    l.highest = 3;
+    l.horizon = 3;
     door_on_look(w->door, &l, phone, w->now.mono_ms);
     assert_true(command_set_text(&sold.item_id, phone));
     o.events = &sold;
@@ -316,7 +365,7 @@ static void what_overtook_the_look_up_does_not_refuse(void **state)
     door_order_looked(w->door, &wanted, &l, &w->now, &v);
     assert_int_equal(v.move, DOOR_SEND); /* perhaps its own: the log knows */
     l = stock(4, false);
-    l.highest = 4;
+    l.horizon = 4;
     assert_int_equal(second(w, true, &l).refusal, REFUSAL_SOLD_OUT);
 }
 
@@ -534,6 +583,8 @@ int main(void)
         TEST(a_redis_that_went_back_proves_nothing),
         TEST(what_overtook_the_look_up_does_not_refuse),
         TEST(of_a_redis_that_went_back_the_end_is_true),
+        TEST(what_the_log_had_when_it_began_counts_as_told),
+        TEST(a_gate_shuts_for_nothing_that_is_past),
         TEST(the_line_is_bounded),
         TEST(not_ready_says_so),
         TEST(another_log_shuts_the_partition),
