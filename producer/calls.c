@@ -46,7 +46,7 @@ struct slice call_order_id(const struct call *call)
 void call_now(const struct calls *c, struct door_now *now)
 {
     now->mono_ms = clock_mono_ms();
-    now->log_time_ms = logclock_now(&c->clock, now->mono_ms, clock_wall_ms());
+    now->log_clock_ms = logclock_now(&c->clock, now->mono_ms, clock_wall_ms());
 }
 
 void call_copy(struct command_text *to, struct slice from)

@@ -41,7 +41,7 @@ static void send_order(struct calls *c, struct call *call)
     }
     cmd.item_id = call->item_id;
     cmd.user_id = call->user_id;
-    cmd.not_after = now.log_time_ms + c->settings.patience_ms;
+    cmd.not_after = now.log_clock_ms + c->settings.patience_ms;
     call_send(c, call, &cmd);
     if (MUTANT(ACCEPTED_UNACKED) && call->is_used && call->stage == STAGE_FLYING) {
         reply_accepted(c, call, "queued");

@@ -37,6 +37,7 @@ struct partition {
     int64_t watermark;
     int64_t highest;
     int64_t log_end;
+    int64_t log_time; /* the newest that was told */
     int64_t placed;
     int64_t sample;    /* an offset whose outcome has not come; -1: none */
     int64_t sample_ms; /* when it was placed */
@@ -272,7 +273,8 @@ static void pass_gates(struct door *d, const struct door_order *order, const str
         .item_id = order->item_id,
         .qty = order->qty,
         .now_ms = now->mono_ms,
-        .log_time_ms = now->log_time_ms,
+        .log_clock_ms = now->log_clock_ms,
+        .log_time_ms = partition_of(d, order->partition)->log_time,
     };
     enum reason reason;
 
@@ -419,6 +421,7 @@ void door_on_look(struct door *d, const struct door_look *look, struct slice ite
         return;
     }
     p->watermark = look->watermark;
+    p->log_time = look->log_time > p->log_time ? look->log_time : p->log_time;
     p->has_gone_back = door_has_gone_back(look);
     if (!is_same_log(p, look->genesis) || item_id.ptr == NULL || is_recovering(p)) {
         return; /* a gate must not shut for what an item was once */
@@ -439,6 +442,9 @@ bool door_on_outcome(struct door *d, const struct outcome *outcome, int64_t now_
     }
     if (outcome->offset > p->highest) {
         p->highest = outcome->offset;
+    }
+    if (outcome->log_time > p->log_time) {
+        p->log_time = outcome->log_time;
     }
     if (p->sample >= 0 && outcome->offset >= p->sample) {
         limiter_observe(&p->limiters[LIMITER_DECISION], p->sample_ms, now_ms);

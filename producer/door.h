@@ -69,7 +69,7 @@ struct door_order {
 
 struct door_now {
     int64_t mono_ms;
-    int64_t log_time_ms; /* what the log's clock shows, about */
+    int64_t log_clock_ms; /* what the log's clock shows, about */
 };
 
 enum door_look_result {

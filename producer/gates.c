@@ -147,6 +147,10 @@ static struct item *take(struct gates *g, struct slice item_id)
     return it;
 }
 
+/*
+ * Nobody is turned away as too late for what is guessed of the log's clock: who comes when the sale has
+ * ended is rejected by the log, whose time has passed the end by that for all who come after.
+ */
 static enum reason refusal_of(const struct item *it, const struct gates_question *q,
                               bool is_learned, bool is_counted)
 {
@@ -159,7 +163,7 @@ static enum reason refusal_of(const struct item *it, const struct gates_question
         (e->closes_at != 0 && q->log_time_ms >= e->closes_at)) {
         return is_learned ? REASON_CLOSED : REASON_COUNT;
     }
-    if (q->log_time_ms < e->opens_at) {
+    if (q->log_time_ms < e->opens_at && q->log_clock_ms < e->opens_at) {
         return is_learned ? REASON_NOT_OPEN : REASON_COUNT;
     }
     if (e->state == 'p') {

@@ -32,8 +32,9 @@ enum gates_answer {
 struct gates_question {
     struct slice item_id;
     int64_t qty;
-    int64_t now_ms;      /* monotonic */
-    int64_t log_time_ms; /* what the log's clock shows, about */
+    int64_t now_ms;       /* monotonic */
+    int64_t log_clock_ms; /* what the log's clock shows, about */
+    int64_t log_time_ms;  /* what it has shown for certain: a time of the log */
 };
 
 struct gates *gates_create(size_t capacity, int64_t fresh_ms) ATTR_MUSTCHECK;

@@ -1,5 +1,5 @@
 /*
- * logclock.h - what the log's clock shows, about: for `not_after` and sale windows.
+ * logclock.h - what the log's clock shows, about: for `not_after` and the opening of sales.
  *
  * Learned from delivery reports, which carry the time at which the broker appended the record;
  * before the first one the own wall clock stands in.  The estimate runs on the monotonic clock,
@@ -14,6 +14,7 @@
 struct logclock {
     bool is_known;
     int64_t ahead_ms; /* of the monotonic clock */
+    int64_t moved_ms; /* when that last changed */
 };
 
 /* A record was stamped timestamp_ms (below 0: not told), as we hear at mono_ms. */

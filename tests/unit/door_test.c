@@ -74,7 +74,7 @@ static int setup(void **state)
 
     w.inflight = inflight_create(8, 1000, on_done, NULL);
     w.door = door_create(&settings, w.inflight);
-    w.now = (struct door_now){.mono_ms = 100, .log_time_ms = 1000};
+    w.now = (struct door_now){.mono_ms = 100, .log_clock_ms = 1000};
     door_on_kafka(w.door, true);
     door_on_stream(w.door, 1, true);
     door_on_look(w.door, &l, (struct slice){NULL, 0}, w.now.mono_ms);
@@ -346,6 +346,29 @@ static void a_gate_shuts_for_nothing_that_is_past(void **state)
     assert_int_equal(first(w, false).move, DOOR_LOOK);
 }
 
+static void a_sale_opens_and_ends_by_the_logs_time(void **state)
+{
+    struct world *w = *state;
+    struct outcome o = {.partition = 1, .offset = 4, .prev = 3, .genesis = LOG_ID};
+    struct door_look l = look(3);
+
+    l.item = SLICE_LIT("10 10 0 0 2 9000 2000 3000 o 0");
+    door_on_look(w->door, &l, phone, w->now.mono_ms);
+    assert_int_equal(first(w, false).refusal, REFUSAL_NOT_OPEN);
+    o.log_time = 2000; /* the clock is late */
+    assert_true(door_on_outcome(w->door, &o, w->now.mono_ms));
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    w->now.log_clock_ms = 9000; /* or fast */
+    assert_int_equal(first(w, false).move, DOOR_SEND);
+    l.watermark = 4;
+    l.log_time = 3000;
+    door_on_look(w->door, &l, (struct slice){NULL, 0}, w->now.mono_ms);
+    assert_int_equal(first(w, false).refusal, REFUSAL_CLOSED);
+    l.log_time = 1; /* Redis went back; time did not */
+    door_on_look(w->door, &l, (struct slice){NULL, 0}, w->now.mono_ms);
+    assert_int_equal(first(w, false).refusal, REFUSAL_CLOSED);
+}
+
 static void what_overtook_the_look_up_does_not_refuse(void **state)
 {
     struct world *w = *state;
@@ -585,6 +608,7 @@ int main(void)
         TEST(of_a_redis_that_went_back_the_end_is_true),
         TEST(what_the_log_had_when_it_began_counts_as_told),
         TEST(a_gate_shuts_for_nothing_that_is_past),
+        TEST(a_sale_opens_and_ends_by_the_logs_time),
         TEST(the_line_is_bounded),
         TEST(not_ready_says_so),
         TEST(another_log_shuts_the_partition),

@@ -24,7 +24,7 @@ static struct item_entry open_item(int64_t available)
 static enum gates_answer ask(struct gates *g, int64_t qty, int64_t now_ms, enum reason *reason)
 {
     const struct gates_question q = {
-        .item_id = phone, .qty = qty, .now_ms = now_ms, .log_time_ms = 5000};
+        .item_id = phone, .qty = qty, .now_ms = now_ms, .log_clock_ms = 5000, .log_time_ms = 5000};
 
     return gates_check(g, &q, reason);
 }
@@ -111,6 +111,34 @@ static void in_the_order_of_the_rules(void **state)
     gates_learn(g, phone, &item, 5, 0);
     assert_int_equal(ask(g, 1, 0, &reason), GATES_REFUSE);
     assert_int_equal(reason, REASON_CLOSED);
+}
+
+static void of_the_logs_clock_only_what_is_certain_closes(void **state)
+{
+    static const struct {
+        int64_t log_clock_ms, log_time_ms;
+        enum reason reason;
+    } cases[] = {
+        {999, 999, REASON_NOT_OPEN}, {1000, 0, REASON_NONE},      {999, 1000, REASON_NONE},
+        {9000, 1999, REASON_NONE},   {1500, 2000, REASON_CLOSED},
+    };
+    struct gates *g = *state;
+    struct item_entry item = open_item(5);
+
+    item.opens_at = 1000;
+    item.closes_at = 2000;
+    gates_learn(g, phone, &item, 5, 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct gates_question q = {.item_id = phone,
+                                         .qty = 1,
+                                         .log_clock_ms = cases[i].log_clock_ms,
+                                         .log_time_ms = cases[i].log_time_ms};
+        enum reason reason;
+
+        assert_int_equal(gates_check(g, &q, &reason),
+                         cases[i].reason == REASON_NONE ? GATES_PASS : GATES_REFUSE);
+        assert_int_equal(reason, cases[i].reason);
+    }
 }
 
 static void a_unit_that_returns_opens_the_gate(void **state)
@@ -238,10 +266,15 @@ static void the_one_not_used_longest_gives_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_unknown_item_is_asked),           TEST(refusals_need_fresh_knowledge),
-        TEST(in_the_order_of_the_rules),          TEST(a_unit_that_returns_opens_the_gate),
-        TEST(older_news_changes_nothing),         TEST(all_events_of_one_record_count),
-        TEST(a_stock_event_tells_everything),     TEST(events_of_unknown_items_take_no_room),
+        TEST(an_unknown_item_is_asked),
+        TEST(refusals_need_fresh_knowledge),
+        TEST(in_the_order_of_the_rules),
+        TEST(of_the_logs_clock_only_what_is_certain_closes),
+        TEST(a_unit_that_returns_opens_the_gate),
+        TEST(older_news_changes_nothing),
+        TEST(all_events_of_one_record_count),
+        TEST(a_stock_event_tells_everything),
+        TEST(events_of_unknown_items_take_no_room),
         TEST(the_one_not_used_longest_gives_way),
     };
 
