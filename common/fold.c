@@ -88,6 +88,7 @@ struct fold *fold_create(int partition, int partitions)
     f->partition = partition;
     f->partitions = partitions;
     f->log.watermark = -1;
+    f->log.changed = (struct fold_changes){-1, -1, -1, -1, -1, -1, -1};
     f->next_due = INT64_MAX;
     return f;
 }
@@ -110,9 +111,35 @@ void fold_destroy(struct fold *f)
     free(f);
 }
 
+/* Notes what the record at hand has changed since it was so. */
+static void note_changes(struct fold *f, const struct fold_log *was, size_t n_queues)
+{
+    struct fold_changes *changed = &f->log.changed;
+    const struct {
+        bool is_changed;
+        int64_t *at;
+    } parts[] = {
+        {was->genesis[0] != f->log.genesis[0], &changed->genesis},
+        {was->rules != f->log.rules, &changed->rules},
+        {was->log_time != f->log.log_time, &changed->log_time},
+        {was->items != f->log.items, &changed->items},
+        {was->orders != f->log.orders, &changed->orders},
+        {was->payments != f->log.payments, &changed->payments},
+        {n_queues != f->n_queues, &changed->holds},
+    };
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].is_changed) {
+            *parts[i].at = f->offset;
+        }
+    }
+}
+
 bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line, struct err *err)
 {
     const bool is_first = f->log.genesis[0] == '\0';
+    const struct fold_log was = f->log;
+    const size_t n_queues = f->n_queues;
     uint64_t hash;
 
     if (rec->offset <= f->log.watermark || rec->offset > COMMAND_TIME_MAX) {
@@ -140,6 +167,7 @@ bool fold_apply(struct fold *f, const struct fold_record *rec, struct buf *line,
     }
     fold_expire_due(f);
     apply_command(f);
+    note_changes(f, &was, n_queues);
 
     hash = ids_record_hash(rec->offset, rec->timestamp, rec->key, rec->value);
     f->log.chain = ids_chain_next(f->log.chain, hash);

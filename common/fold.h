@@ -32,6 +32,11 @@ struct fold_record {
     struct slice key, value;
 };
 
+/* Of each, the offset of the last record that changed it; -1: none did. */
+struct fold_changes {
+    int64_t genesis, rules, log_time, items, orders, payments, holds;
+};
+
 /* The state's numbers; genesis is empty before the first record. */
 struct fold_log {
     char genesis[IDS_LOG_LEN + 1];
@@ -41,6 +46,7 @@ struct fold_log {
     int64_t log_time;
     size_t items, orders, payments, operations; /* items: those not archived */
     size_t archived;
+    struct fold_changes changed; /* of a loaded state: all at its watermark */
 };
 
 struct fold *fold_create(int partition, int partitions);
@@ -69,6 +75,7 @@ struct fold_decision {
     enum fold_memory memory;
     struct slice order_id, item_id, user_id;
     int64_t qty, due, offset; /* of its decision */
+    int64_t at;               /* the offset of the record being applied */
     enum order_state state;
     enum reason reason;
 };
@@ -103,6 +110,12 @@ typedef bool fold_each_fn(struct slice field, struct slice value, void *arg);
 void fold_each(const struct fold *f, enum fold_table table, fold_each_fn *each, void *arg);
 
 /*
+ * The offset of the last record that changed a field, -1 when there is no such field.  Of an item, or
+ * a user's orders, that no record has changed since they were loaded: the loaded state's watermark.
+ */
+int64_t fold_changed(const struct fold *f, enum fold_table table, struct slice field);
+
+/*
  * Loading: makes a fresh fold the state at a position, from what Redis must hold there.  First the
  * log (its counts are made anew) and `holds`, then items, operations, payments and orders in this
  * order of tables, then the live holds of each hold_ms in due order.  Each fails with ERR_FATAL on
@@ -124,5 +137,13 @@ bool fold_load_hold(struct fold *f, const struct fold_hold *hold, struct err *er
 
 /* Calls each(hold_ms in text, entry as in a due list) for every live hold, in due order. */
 void fold_each_hold(const struct fold *f, fold_each_fn *each, void *arg);
+
+/* What an entry of a due list, as fold_each_hold() tells it, stands for. */
+enum fold_due {
+    FOLD_DUE_HELD,    /* a live hold of this hold_ms */
+    FOLD_DUE_OVER,    /* an order that was held once */
+    FOLD_DUE_UNKNOWN, /* none that is remembered */
+};
+enum fold_due fold_due(const struct fold *f, struct slice hold_ms, struct slice entry);
 
 #endif /* COMMON_FOLD_H */

@@ -30,6 +30,7 @@ struct item {
     struct node node;
     bool is_present;
     struct stock stock;
+    int64_t changed; /* offset */
 };
 
 struct payment {
@@ -66,6 +67,7 @@ struct user {
     struct node node;
     struct order *first, *last;
     size_t n_orders;
+    int64_t changed; /* offset */
 };
 
 struct queue {
@@ -128,6 +130,13 @@ void fold_dequeue(struct fold *f, struct order *order);
 /* The queue whose head is due first, or n when all are empty. */
 size_t fold_earliest_queue(const struct queue queues[], size_t n);
 struct order *fold_earliest_hold(const struct fold *f);
+
+/* The record at hand changes the order, and its item's stock with it. */
+static inline void fold_change(const struct fold *f, struct order *order)
+{
+    order->item->changed = f->offset;
+    order->user->changed = f->offset;
+}
 
 /* Tells the watcher of an order, or of the command's, which is not remembered. */
 void fold_note(const struct fold *f, const struct order *order, enum fold_memory memory);

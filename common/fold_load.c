@@ -23,6 +23,10 @@ bool fold_load_log(struct fold *f, const struct fold_log *log, struct slice hold
     f->log.orders = 0;
     f->log.payments = 0;
     f->log.operations = 0;
+    f->log.changed = (struct fold_changes){
+        log->watermark, log->watermark, log->watermark, log->watermark,
+        log->watermark, log->watermark, log->watermark,
+    };
     while (holds.len > 0) {
         const struct slice hold = slice_cut(holds, ',', &holds);
 
@@ -45,6 +49,7 @@ static bool load_item(struct fold *f, struct slice field, struct slice value, st
     }
     item = fold_name_item(f, field);
     item->is_present = true;
+    item->changed = f->log.watermark;
     item->stock = (struct stock){
         .total = entry.total,
         .available = entry.available,
@@ -138,6 +143,7 @@ static bool load_order(struct fold *f, struct slice user_id, const struct order_
     cmd->qty = entry->qty;
     f->offset = entry->offset;
     order = fold_remember(f, fold_find_user(f, user_id), NULL, entry->state, entry->reason);
+    order->user->changed = f->log.watermark;
     order->due = entry->due;
     order->queue = HOLDS_MAX;
     return list_payments(f, order, entry->payments);

@@ -14,6 +14,7 @@ static void expire_order(struct fold *f, struct order *order)
     order->state = ORDER_EXPIRED;
     stock->held -= order->qty;
     stock->available += order->qty;
+    fold_change(f, order);
     if (line != NULL) {
         buf_puts(line, "e ");
         buf_append(line, order->id, sizeof(order->id));
@@ -102,6 +103,7 @@ static void reserve(struct fold *f, struct user *user, struct item *item)
     order->due = f->log.log_time + item->stock.hold_ms;
     order->queue = (uint8_t)fold_find_queue(f, item->stock.hold_ms);
     fold_enqueue(f, order);
+    fold_change(f, order);
     item->stock.available -= order->qty;
     item->stock.held += order->qty;
     if (line != NULL) {
@@ -197,6 +199,7 @@ static enum reason pay_order(struct fold *f, struct order *order)
         stock->held -= order->qty;
         stock->sold += order->qty;
         order->state = ORDER_PAID;
+        fold_change(f, order);
         fold_tell_order(f, order, "p", 0);
         return REASON_NONE;
     case ORDER_EXPIRED:
@@ -205,6 +208,7 @@ static enum reason pay_order(struct fold *f, struct order *order)
             stock->available -= order->qty;
             stock->sold += order->qty;
             order->state = ORDER_PAID;
+            fold_change(f, order);
             fold_tell_order(f, order, "p", 1);
         }
         return reason;
@@ -217,7 +221,7 @@ static enum reason pay_order(struct fold *f, struct order *order)
     }
 }
 
-static void list_payment(struct order *order, struct payment *payment)
+static void list_payment(const struct fold *f, struct order *order, struct payment *payment)
 {
     if (order == NULL || order->n_listed >= ORDER_PAYMENTS_MAX) {
         return;
@@ -229,6 +233,7 @@ static void list_payment(struct order *order, struct payment *payment)
     }
     order->listed_last = payment;
     order->n_listed++;
+    order->user->changed = f->offset;
 }
 
 void fold_apply_pay(struct fold *f)
@@ -269,7 +274,7 @@ void fold_apply_pay(struct fold *f)
     payment->offset = f->offset;
     memcpy(payment->order_id, cmd->order_id, sizeof(payment->order_id));
     f->log.payments++;
-    list_payment(order, payment);
+    list_payment(f, order, payment);
 }
 
 static enum reason cancel_order(struct fold *f, struct order *order)
@@ -284,6 +289,7 @@ static enum reason cancel_order(struct fold *f, struct order *order)
         order->item->stock.held -= order->qty;
         order->item->stock.available += order->qty;
         order->state = ORDER_CANCELLED;
+        fold_change(f, order);
         fold_tell_order(f, order, "c", -1);
         return REASON_NONE;
     case ORDER_PAID:

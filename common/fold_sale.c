@@ -120,6 +120,7 @@ void fold_apply_sale(struct fold *f)
         f->log.items++;
     }
     item->stock = next;
+    item->changed = f->offset;
     if (fold_find_queue(f, next.hold_ms) == HOLDS_MAX) {
         f->queues[f->n_queues++] = (struct queue){.hold_ms = next.hold_ms};
     }
@@ -143,6 +144,7 @@ void fold_apply_restock(struct fold *f)
     } else {
         item->stock.total += cmd->qty;
         item->stock.available += cmd->qty;
+        item->changed = f->offset;
         fold_tell_stock(f, item);
     }
 }
@@ -212,6 +214,7 @@ static void archive_item(struct fold *f, struct item *item)
 
     if (item->stock.state != 'a') {
         item->stock.state = 'a';
+        item->changed = f->offset;
         f->log.items--;
         f->log.archived++;
     }

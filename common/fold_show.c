@@ -96,6 +96,29 @@ bool fold_operation(const struct fold *f, struct slice op_id, struct buf *out)
     return write_field(fold_find(f->operations, op_id), out, write_operation);
 }
 
+int64_t fold_changed(const struct fold *f, enum fold_table table, struct slice field)
+{
+    const struct item *item;
+    const struct user *user;
+    const struct node *node;
+
+    switch (table) {
+    case FOLD_ITEMS:
+        item = fold_find_item(f, field);
+        return item == NULL ? -1 : item->changed;
+    case FOLD_ORDERS:
+        user = fold_find_user(f, field);
+        return user == NULL ? -1 : user->changed;
+    case FOLD_PAYMENTS:
+        node = fold_find(f->payments, field);
+        return node == NULL ? -1 : ((const struct payment *)node)->offset;
+    case FOLD_OPERATIONS:
+        node = fold_find(f->operations, field);
+        return node == NULL ? -1 : ((const struct operation *)node)->offset;
+    }
+    return -1;
+}
+
 void fold_holds(const struct fold *f, struct buf *out)
 {
     buf_clear(out);
@@ -168,4 +191,27 @@ void fold_each_hold(const struct fold *f, fold_each_fn *each, void *arg)
             break;
         }
     }
+}
+
+enum fold_due fold_due(const struct fold *f, struct slice hold_ms, struct slice entry)
+{
+    struct slice rest;
+    const struct slice due = slice_cut(entry, ' ', &rest);
+    const struct slice offset = slice_cut(rest, ' ', &rest);
+    const struct slice order_id = slice_cut(rest, ' ', &rest);
+    const struct order *order = NULL;
+    int64_t numbers[3];
+
+    if (order_id.len == IDS_ORDER_LEN) {
+        order = fold_find_order(fold_find_user(f, rest), order_id.ptr);
+    }
+    if (order == NULL || order->state == ORDER_REJECTED ||
+        !slice_to_i64(due, 0, COMMAND_TIME_MAX, &numbers[0]) || numbers[0] != order->due ||
+        !slice_to_i64(offset, 0, COMMAND_TIME_MAX, &numbers[1]) || numbers[1] != order->offset ||
+        !slice_to_i64(hold_ms, 1, COMMAND_TIME_MAX, &numbers[2]) ||
+        /* Of an order that was loaded, and over by then, nobody knows in which queue it was. */
+        (order->queue < f->n_queues && f->queues[order->queue].hold_ms != numbers[2])) {
+        return FOLD_DUE_UNKNOWN;
+    }
+    return order->state == ORDER_RESERVED ? FOLD_DUE_HELD : FOLD_DUE_OVER;
 }

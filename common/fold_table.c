@@ -117,6 +117,7 @@ struct order *fold_remember(struct fold *f, struct user *user, struct item *item
     }
     user->last = order;
     user->n_orders++;
+    user->changed = f->offset;
     f->log.orders++;
 
     order->user = user;
@@ -148,6 +149,7 @@ void fold_note(const struct fold *f, const struct order *order, enum fold_memory
                 .qty = order->qty,
                 .due = order->due,
                 .offset = order->offset,
+                .at = f->offset,
                 .state = (enum order_state)order->state,
                 .reason = (enum reason)order->reason,
             },
@@ -168,6 +170,7 @@ void fold_note_command(const struct fold *f, enum fold_memory memory, enum reaso
                 .user_id = command_text(&cmd->user_id),
                 .qty = cmd->qty,
                 .offset = f->offset,
+                .at = f->offset,
                 .state = ORDER_REJECTED,
                 .reason = reason,
             },
@@ -209,6 +212,9 @@ size_t fold_forget(struct fold *f, struct user *user, const struct item *item)
             user->last->next = order;
         }
         user->last = order;
+    }
+    if (n > 0) {
+        user->changed = f->offset;
     }
     user->n_orders -= n;
     f->log.orders -= n;

@@ -225,6 +225,35 @@ static void a_loaded_fold_goes_on_as_the_other(void **state)
     }
 }
 
+static bool expect_loaded(struct slice field, struct slice value, void *arg)
+{
+    const struct sink *s = arg;
+
+    (void)value;
+    assert_int_equal(fold_changed(s->to, s->table, field), BEFORE - 1);
+    return true;
+}
+
+static void what_was_loaded_has_the_offset_of_its_state(void **state)
+{
+    struct world w = {.seed = 5, .now = 1000};
+    struct fold *folds[2] = {fold_create(0, 1), NULL};
+    struct sink s = {.table = FOLD_ITEMS};
+    struct fold_log log;
+
+    (void)state;
+    apply(&w, folds, BEFORE);
+    folds[1] = copy(folds[0]);
+    s.to = folds[1];
+    fold_each(folds[1], FOLD_ITEMS, expect_loaded, &s);
+    s.table = FOLD_ORDERS;
+    fold_each(folds[1], FOLD_ORDERS, expect_loaded, &s);
+    fold_log(folds[1], &log);
+    assert_true(log.changed.genesis == BEFORE - 1 && log.changed.holds == BEFORE - 1);
+    fold_destroy(folds[0]);
+    fold_destroy(folds[1]);
+}
+
 static void what_is_no_state_is_refused(void **state)
 {
     static const struct {
@@ -256,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loaded_fold_goes_on_as_the_other),
+        cmocka_unit_test(what_was_loaded_has_the_offset_of_its_state),
         cmocka_unit_test(what_is_no_state_is_refused),
     };
 

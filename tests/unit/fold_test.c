@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -247,6 +248,199 @@ static void units_are_conserved_on_a_random_walk(void **state)
     }
 }
 
+enum {
+    WATCHED_ITEMS = 3,
+    WATCHED = 8, /* the items and users of the walk */
+};
+
+static char *value_of(struct world *w, int i)
+{
+    static const char *const names[WATCHED] = {"a", "b", "c", "u", "v", "w", "x", "y"};
+
+    return strdup(i < WATCHED_ITEMS ? item_of(w, names[i]) : orders_of(w, names[i]));
+}
+
+static int64_t changed_of(const struct world *w, int i)
+{
+    static const char *const names[WATCHED] = {"a", "b", "c", "u", "v", "w", "x", "y"};
+
+    return fold_changed(w->fold, i < WATCHED_ITEMS ? FOLD_ITEMS : FOLD_ORDERS, slice_str(names[i]));
+}
+
+/* A number of the log that is another now has the offset of the record at hand, the same one has not. */
+static void assert_noted(const struct world *w, bool is_changed, int64_t at)
+{
+    assert_int_equal(is_changed, at == w->offset - 1);
+}
+
+static void a_change_has_the_offset_of_its_record(void **state)
+{
+    struct world *w = *state;
+    uint32_t seed = 11;
+    int changes[WATCHED] = {0};
+
+    for (int step = 0; step < 5000; step++) {
+        struct fold_log was, is;
+        char *before[WATCHED];
+
+        for (int i = 0; i < WATCHED; i++) {
+            before[i] = value_of(w, i);
+        }
+        fold_log(w->fold, &was);
+        walk_one_step(w, &seed);
+        fold_log(w->fold, &is);
+        assert_noted(w, was.log_time != is.log_time, is.changed.log_time);
+        assert_noted(w, was.items != is.items, is.changed.items);
+        assert_noted(w, was.orders != is.orders, is.changed.orders);
+        assert_noted(w, was.payments != is.payments, is.changed.payments);
+        for (int i = 0; i < WATCHED; i++) {
+            char *after = value_of(w, i);
+            const bool is_new = changed_of(w, i) == w->offset - 1;
+
+            if (strcmp(before[i], after) != 0) {
+                assert_true(is_new);
+                changes[i]++;
+            } else if (i >= WATCHED_ITEMS) { /* an item may be set to what it is */
+                assert_false(is_new);
+            }
+            free(before[i]);
+            free(after);
+        }
+    }
+    for (int i = 0; i < WATCHED; i++) {
+        assert_true(changes[i] > 20);
+    }
+}
+
+static void assert_changed(const struct world *w, int64_t item, int64_t user)
+{
+    assert_int_equal(fold_changed(w->fold, FOLD_ITEMS, SLICE_LIT("a")), item);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("u")), user);
+}
+
+static void each_command_changes_its_own(void **state)
+{
+    struct world *w = *state;
+
+    (void)open_item(w, "a", 9, 9);
+    assert_changed(w, 1, -1);
+    (void)order(w, 1, "a", "u", 1);
+    assert_changed(w, 2, 2);
+    (void)cancel(w, 1, "u");
+    assert_changed(w, 3, 3);
+    (void)order(w, 2, "a", "u", 1);
+    (void)pay(w, 2, "u", "p1");
+    assert_changed(w, 5, 5);
+    (void)pay(w, 2, "u", "p2"); /* due back, and listed */
+    assert_changed(w, 5, 6);
+    (void)pay(w, 9, "u", "p3");
+    (void)cancel(w, 2, "u");
+    (void)order(w, 2, "a", "u", 1);
+    assert_changed(w, 5, 6);
+    (void)restock(w, "a", 1);
+    assert_changed(w, 10, 6);
+    (void)order(w, 3, "a", "u", 1);
+    w->now += HOLD_MS;
+    (void)tick(w);
+    assert_changed(w, 12, 12);
+    (void)pay(w, 3, "u", "p4"); /* late */
+    assert_changed(w, 13, 13);
+    (void)order(w, KEYED, "a", "u", 99); /* rejected */
+    assert_changed(w, 13, 14);
+}
+
+static void what_there_is_not_was_never_changed(void **state)
+{
+    struct world *w = *state;
+    struct fold_log log;
+
+    assert_int_equal(fold_changed(w->fold, FOLD_ITEMS, SLICE_LIT("a")), -1);
+    (void)order(w, KEYED, "a", "u", 1); /* names an item that there is not */
+    assert_int_equal(fold_changed(w->fold, FOLD_ITEMS, SLICE_LIT("a")), -1);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("u")), 1);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("v")), -1);
+    (void)open_item(w, "a", 9, 9);
+    (void)pay(w, KEYED, "u", "p");
+    assert_int_equal(fold_changed(w->fold, FOLD_OPERATIONS, SLICE_LIT("op0")), 2);
+    assert_int_equal(fold_changed(w->fold, FOLD_PAYMENTS, SLICE_LIT("p")), 3);
+    assert_int_equal(fold_changed(w->fold, FOLD_PAYMENTS, SLICE_LIT("op0")), -1);
+    (void)tick(w);
+    fold_log(w->fold, &log);
+    assert_int_equal(log.changed.genesis, 0);
+    assert_int_equal(log.changed.rules, 0);
+    assert_int_equal(log.changed.holds, 2);
+    assert_int_equal(log.changed.items, 2);
+    assert_int_equal(log.changed.payments, 3);
+}
+
+static void an_archive_changes_what_it_forgets_of(void **state)
+{
+    struct world *w = *state;
+    struct command cmd = {.type = COMMAND_SET_RULES, .rules = 2};
+    struct fold_log log;
+
+    (void)open_item(w, "a", 9, 9);
+    (void)open_item(w, "b", 9, 9);
+    (void)order(w, 1, "a", "u", 1);
+    (void)order(w, 2, "a", "v", 1);
+    (void)order(w, 3, "b", "v", 1);
+    (void)cancel(w, 1, "u");
+    (void)cancel(w, 2, "v");
+    (void)order(w, 4, "b", "w", 1);
+    (void)act(w, COMMAND_CLOSE, "a");
+    assert_string_equal(apply(w, &cmd), "v");
+    cmd = (struct command){.type = COMMAND_ARCHIVE, .users = SLICE_LIT("u,v,w")};
+    cmd.item_id = text("a");
+    cmd.other_id = text("archive");
+    assert_string_equal(apply(w, &cmd), "a 2 9 0");
+    assert_int_equal(fold_changed(w->fold, FOLD_ITEMS, SLICE_LIT("a")), 11);
+    assert_int_equal(fold_changed(w->fold, FOLD_ITEMS, SLICE_LIT("b")), 8);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("u")), -1);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("v")), 11);
+    assert_int_equal(fold_changed(w->fold, FOLD_ORDERS, SLICE_LIT("w")), 8);
+    fold_log(w->fold, &log);
+    assert_int_equal(log.changed.rules, 10);
+    assert_int_equal(log.changed.items, 11);
+}
+
+static enum fold_due due_of(const struct world *w, const char *hold_ms, const char *entry)
+{
+    return fold_due(w->fold, slice_str(hold_ms), slice_str(entry));
+}
+
+static void a_due_lists_entry_is_known(void **state)
+{
+    static const char entry[] = "1100 2 00000000-0000-7000-8000-000000000001 u";
+    static const char *const strange[] = {
+        "",
+        "1100",
+        "1101 2 00000000-0000-7000-8000-000000000001 u",
+        "1100 3 00000000-0000-7000-8000-000000000001 u",
+        "1100 2 00000000-0000-7000-8000-000000000002 u",
+        "1100 2 00000000-0000-7000-8000-000000000001 v",
+        "1100 2 00000000-0000-7000-8000-000000000001 u ",
+        "01100 2 00000000-0000-7000-8000-000000000001 u",
+        "0 3 00000000-0000-8000-8000-000000001000 u", /* rejected: it was never held */
+    };
+    struct world *w = *state;
+    struct command *cmd;
+
+    (void)open_item(w, "a", 10, 10);
+    (void)order(w, 1, "a", "u", 1);
+    (void)order(w, KEYED, "a", "u", 99);
+    cmd = sale(w, COMMAND_CHANGE, "a");
+    cmd->hold_ms = 30;
+    (void)apply(w, cmd);
+    assert_int_equal(due_of(w, "100", entry), FOLD_DUE_HELD);
+    assert_int_equal(due_of(w, "30", entry), FOLD_DUE_UNKNOWN);
+    for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+        assert_int_equal(due_of(w, "100", strange[i]), FOLD_DUE_UNKNOWN);
+    }
+    (void)pay(w, 1, "u", "p");
+    assert_int_equal(due_of(w, "100", entry), FOLD_DUE_OVER);
+    assert_int_equal(due_of(w, "30", entry), FOLD_DUE_UNKNOWN);
+}
+
 static void nobody_need_read_the_lines(void **state)
 {
     struct world *w = *state;
@@ -284,6 +478,11 @@ int main(void)
         IN_WORLD(a_mark_has_the_items_in_byte_order),
         IN_WORLD(holds_are_told_in_due_order),
         IN_WORLD(units_are_conserved_on_a_random_walk),
+        IN_WORLD(a_change_has_the_offset_of_its_record),
+        IN_WORLD(each_command_changes_its_own),
+        IN_WORLD(what_there_is_not_was_never_changed),
+        IN_WORLD(an_archive_changes_what_it_forgets_of),
+        IN_WORLD(a_due_lists_entry_is_known),
         IN_WORLD(nobody_need_read_the_lines),
     };
 
