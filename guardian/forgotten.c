@@ -11,7 +11,7 @@
 struct entry {
     UT_hash_handle hh;
     uint64_t key, value; /* hashes */
-    int64_t offset;
+    int64_t offset, at;  /* of its decision; of the record that forgot it */
     bool is_compared;
 };
 
@@ -129,6 +129,7 @@ void forgotten_note(const struct fold_decision *decision, void *arg)
     }
     e->value = value_of(decision);
     e->offset = decision->offset;
+    e->at = decision->at;
 }
 
 enum forgotten_answer forgotten_compare(struct forgotten *f, struct slice key, struct slice value)
@@ -140,6 +141,13 @@ enum forgotten_answer forgotten_compare(struct forgotten *f, struct slice key, s
     }
     e->is_compared = true;
     return e->value == hash_of(value) ? FORGOTTEN_SAME : FORGOTTEN_DIFFERENT;
+}
+
+int64_t forgotten_changed(const struct forgotten *f, struct slice key)
+{
+    const struct entry *e = find(f, hash_of(key));
+
+    return e == NULL ? -1 : e->at;
 }
 
 size_t forgotten_lacking(const struct forgotten *f, int64_t *offset)

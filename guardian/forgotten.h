@@ -34,6 +34,9 @@ enum forgotten_answer {
  */
 enum forgotten_answer forgotten_compare(struct forgotten *f, struct slice key, struct slice value);
 
+/* The offset of the last record that decided such an order or archived it; -1: it is not forgotten. */
+int64_t forgotten_changed(const struct forgotten *f, struct slice key);
+
 /* How many no row was compared with, and the offset of the first one's decision. */
 size_t forgotten_lacking(const struct forgotten *f, int64_t *offset);
 

@@ -178,13 +178,14 @@ static void verify_partition(struct verify *v, int partition)
     forgotten_clear(v->forgotten);
     if (!open_fold(v, &err) || !verify_mysql(v, &err)) {
         report_unchecked(&v->report, "%s", err.text);
-        return;
+    } else {
+        fold_each(verify_fold(v), FOLD_ITEMS, take_log_item, v);
+        v->proof.positions[PROOF_LOG][partition] = refold_position(v->refold);
+        if (!verify_redis(v, &err)) {
+            report_unchecked(&v->report, "%s", err.text);
+        }
     }
-    fold_each(verify_fold(v), FOLD_ITEMS, take_log_item, v);
-    v->proof.positions[PROOF_LOG][partition] = refold_position(v->refold);
-    if (!verify_redis(v, &err)) {
-        report_unchecked(&v->report, "%s", err.text);
-    }
+    findings_tell(&v->findings, &v->report);
 }
 
 /* ---- telling ---- */

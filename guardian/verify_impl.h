@@ -1,10 +1,10 @@
 /*
- * verify_impl.h - the inside of a verification, shared by verify.c (coming to rest, telling),
- * verify_load.c, verify_mysql.c and verify_redis.c only.
+ * verify_impl.h - the inside of a verification, shared by the verify*.c files only.
  */
 #ifndef GUARDIAN_VERIFY_IMPL_H
 #define GUARDIAN_VERIFY_IMPL_H
 
+#include "guardian/findings.h"
 #include "guardian/forgotten.h"
 #include "guardian/peek.h"
 #include "guardian/proof.h"
@@ -55,8 +55,9 @@ struct verify {
     /* Of the partition in work. */
     int partition;
     enum record_table table;
-    size_t n_seen;
+    size_t n_seen, n_known; /* fields; those that the log has */
     struct buf value;
+    struct findings findings;
 };
 
 static inline const struct fold *verify_fold(const struct verify *v)
@@ -75,12 +76,18 @@ enum fold_table verify_fold_table(enum record_table table);
 /* A fold_each_fn that adds the field's name to the struct names that arg is. */
 bool verify_collect(struct slice field, struct slice value, void *arg);
 
-/* Notes a difference of source's value of a field of the table in work. */
-void verify_differ(struct verify *v, const char *source, struct slice name, const char *fmt, ...)
-    ATTR_PRINTF(4, 5);
+/* Notes a difference; offset: of the last record that changed what differs, -1: none did. */
+void verify_differ(struct verify *v, int64_t offset, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
-/* Compares one field of the table in work with the fold's, both in Redis's text. */
-void verify_field(struct verify *v, const char *source, struct slice name, struct slice value);
+/* The same of source's value of a field of the table in work. */
+void verify_differ_field(struct verify *v, int64_t offset, const char *source, struct slice name,
+                         const char *fmt, ...) ATTR_PRINTF(5, 6);
+
+/* The offset of the last record that changed a field of the table in work; -1: the log has none such. */
+int64_t verify_changed(const struct verify *v, struct slice name);
+
+/* Compares one field of the table in work with the fold's, both in Redis's text; false: it has none. */
+bool verify_field(struct verify *v, const char *source, struct slice name, struct slice value);
 
 /* Whether the partition in work is folded from MySQL's position, the log's head being gone. */
 static inline bool verify_is_loaded(const struct verify *v)

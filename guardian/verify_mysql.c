@@ -1,10 +1,12 @@
 #include "guardian/verify_impl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guardian/mark.h"
+#include "guardian/pick.h"
 
 enum {
     DETAIL_BYTES = 65536,
@@ -18,12 +20,11 @@ static void verify_progress(struct verify *v)
     fold_log(verify_fold(v), &log);
     if (strcmp(p->genesis, log.genesis) != 0 || p->chain != log.chain || p->rules != log.rules ||
         p->log_time != log.log_time || p->partitions != log.partitions) {
-        report_difference(&v->report,
-                          "partition %d: offset %" PRId64 ": mysql: progress: log %s %016" PRIx64
-                          " rules %" PRId64 " time %" PRId64 ", mysql %s %016" PRIx64
-                          " rules %" PRId64 " time %" PRId64,
-                          v->partition, log.watermark, log.genesis, log.chain, log.rules,
-                          log.log_time, p->genesis, p->chain, p->rules, p->log_time);
+        verify_differ(v, log.watermark,
+                      "mysql: progress: log %s %016" PRIx64 " rules %" PRId64 " time %" PRId64
+                      ", mysql %s %016" PRIx64 " rules %" PRId64 " time %" PRId64,
+                      log.genesis, log.chain, log.rules, log.log_time, p->genesis, p->chain,
+                      p->rules, p->log_time);
     }
 }
 
@@ -32,7 +33,7 @@ static bool compare_mysql_field(const struct record_field *field, void *arg)
     struct verify *v = arg;
 
     v->n_seen++;
-    verify_field(v, "mysql", field->name, field->value);
+    v->n_known += verify_field(v, "mysql", field->name, field->value) ? 1 : 0;
     if (v->table == RECORD_ITEMS) {
         (void)proof_add(&v->proof, PROOF_MYSQL, field->name, field->value);
     }
@@ -55,7 +56,10 @@ static void tell_lacking(struct lacking *l, const struct command_text *until)
 {
     while (l->next < l->names.n &&
            (until == NULL || compare_names(&l->names.at[l->next], until) < 0)) {
-        verify_differ(l->verify, "mysql", command_text(&l->names.at[l->next]), "mysql lacks it");
+        const struct slice name = command_text(&l->names.at[l->next]);
+
+        verify_differ_field(l->verify, verify_changed(l->verify, name), "mysql", name,
+                            "mysql lacks it");
         l->next++;
     }
 }
@@ -74,7 +78,7 @@ static bool pass_field(const struct record_field *field, void *arg)
     return true;
 }
 
-/* Only when the numbers differ is it worth knowing all names. */
+/* Only where the log has more than was found is it worth knowing all names. */
 static bool find_lacking(struct verify *v, const struct record_range *range, struct err *err)
 {
     struct lacking l = {.verify = v};
@@ -117,17 +121,18 @@ static bool verify_books(struct verify *v, struct err *err)
     struct buf detail;
     bool ok;
 
+    v->table = RECORD_ITEMS;
     buf_init(&detail, DETAIL_BYTES);
     ok = mark_read(v->db, v->partition, &record, err);
     if (ok && mark_compare_within(&record, &detail) > 0) {
         rest = buf_slice(&detail);
         while (rest.len > 0) {
-            struct slice line = slice_cut(rest, '\n', &rest);
+            const struct slice line = slice_cut(rest, '\n', &rest);
+            struct slice said;
+            const struct slice item_id = slice_cut(line, ':', &said);
 
             if (line.len > 0) {
-                report_difference(&v->report, "partition %d: offset %" PRId64 ": %.*s",
-                                  v->partition, refold_position(v->refold), (int)line.len,
-                                  line.ptr);
+                verify_differ(v, verify_changed(v, item_id), "%.*s", (int)line.len, line.ptr);
             }
         }
     }
@@ -148,16 +153,44 @@ static bool compare_forgotten(const struct slice *columns, unsigned n, void *arg
     case FORGOTTEN_SAME:
         break;
     case FORGOTTEN_DIFFERENT:
-        verify_differ(v, "mysql", columns[0], "forgotten, but not as the log says: mysql \"%.*s\"",
-                      (int)columns[1].len, columns[1].ptr);
+        verify_differ_field(v, forgotten_changed(v->forgotten, columns[0]), "mysql", columns[0],
+                            "forgotten, but not as the log says: mysql \"%.*s\"",
+                            (int)columns[1].len, columns[1].ptr);
         break;
     case FORGOTTEN_UNKNOWN:
-        verify_differ(v, "mysql", columns[0],
-                      "the log forgets no such order, mysql has \"%.*s\" as forgotten",
-                      (int)columns[1].len, columns[1].ptr);
+        verify_differ_field(v, -1, "mysql", columns[0],
+                            "the log forgets no such order, mysql has \"%.*s\" as forgotten",
+                            (int)columns[1].len, columns[1].ptr);
         break;
     }
     return true;
+}
+
+/* Which order a record placed. */
+struct placed {
+    int n_parts;
+    char name[200]; /* its id, user and item */
+};
+
+static void take_order(const struct kafka_record *record, void *arg)
+{
+    struct placed *placed = arg;
+    struct command cmd;
+
+    command_parse(&cmd, record->value, COMMAND_RULES, record->partition, placed->n_parts);
+    (void)snprintf(placed->name, sizeof(placed->name), "%s %s %s", cmd.order_id, cmd.user_id.s,
+                   cmd.item_id.s);
+}
+
+/* Reads it out of the log: of those that Redis forgets only hashes are kept. */
+static bool read_placed(struct verify *v, int64_t offset, struct placed *placed, struct err *err)
+{
+    const struct pick_span span = {offset, offset, take_order, placed};
+    struct pick *pick = pick_create(&v->kafka, v->settings->kafka.topic_orders, v->partition, err);
+    const bool ok = pick != NULL && pick_read(pick, &span, v->deadline_ms, err);
+
+    pick_destroy(pick);
+    return ok;
 }
 
 /* What Redis does not hold, or no longer, stands here alone; only a whole log tells what that was. */
@@ -182,10 +215,13 @@ static bool verify_forgotten(struct verify *v, struct err *err)
     v->compared[1] += v->n_seen;
     lacking = forgotten_lacking(v->forgotten, &offset);
     if (lacking > 0) {
-        report_difference(&v->report,
-                          "partition %d: offset %" PRId64
-                          ": mysql: lacks %zu forgotten orders; this is the first one's",
-                          v->partition, offset, lacking);
+        struct placed first = {.n_parts = v->n_parts};
+
+        if (!read_placed(v, offset, &first, err)) {
+            return false;
+        }
+        verify_differ(v, offset, "mysql: lacks %zu forgotten orders, first %s", lacking,
+                      first.name);
     }
     return true;
 }
@@ -212,9 +248,10 @@ bool verify_mysql(struct verify *v, struct err *err)
 
         v->table = verify_tables[i];
         v->n_seen = 0;
+        v->n_known = 0;
         ok = record_scan(v->db, &range, compare_mysql_field, v, err);
         v->compared[1] += v->n_seen;
-        if (ok && v->n_seen != fold_count(v)) {
+        if (ok && v->n_known != fold_count(v)) {
             ok = find_lacking(v, &range, err);
         }
     }

@@ -48,7 +48,7 @@ static bool forwards(struct verify *v, struct err *err)
         }
         memcpy(cursor, answer.cursor, sizeof(cursor));
         for (size_t i = 0; i + 1 < answer.n; i += 2) {
-            verify_field(v, "redis", answer.values[i], answer.values[i + 1]);
+            (void)verify_field(v, "redis", answer.values[i], answer.values[i + 1]);
             v->compared[0]++;
         }
     } while (ok && (is_old || strcmp(cursor, "0") != 0));
@@ -77,8 +77,11 @@ static bool backwards(struct verify *v, struct err *err)
         ok = peek_lookup(v->redis, hash, fields, n, &answer, err) &&
              follow_redis(v, &answer, &is_old, err);
         for (size_t i = 0; ok && !is_old && i < n; i++) {
-            if (answer.values[i].ptr == NULL) {
-                verify_differ(v, "redis", fields[i], "redis lacks it");
+            const int64_t offset = verify_changed(v, fields[i]);
+
+            /* An archive may have taken a user away meanwhile. */
+            if (answer.values[i].ptr == NULL && offset >= 0) {
+                verify_differ_field(v, offset, "redis", fields[i], "redis lacks it");
             }
         }
         from += is_old ? 0 : n;
@@ -126,6 +129,30 @@ static bool log_value(struct verify *v, struct slice name, struct buf *out)
     return true;
 }
 
+/* The last record that changed such a field. */
+static int64_t log_changed(const struct verify *v, const char *name)
+{
+    struct fold_log log;
+
+    fold_log(verify_fold(v), &log);
+    const struct {
+        const char *name;
+        int64_t offset;
+    } fields[] = {
+        {"genesis", log.changed.genesis},   {"partitions", log.changed.genesis},
+        {"rules", log.changed.rules},       {"log_time", log.changed.log_time},
+        {"items", log.changed.items},       {"orders", log.changed.orders},
+        {"payments", log.changed.payments}, {"holds", log.changed.holds},
+    };
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (strcmp(fields[i].name, name) == 0) {
+            return fields[i].offset;
+        }
+    }
+    return log.watermark; /* each record changes the others */
+}
+
 static bool verify_log_hash(struct verify *v, struct err *err)
 {
     static const char *const names[] = {"genesis", "chain",     "last_hash", "partitions",
@@ -148,12 +175,10 @@ static bool verify_log_hash(struct verify *v, struct err *err)
     for (size_t i = 0; ok && i < NAMES; i++) {
         if (log_value(v, fields[i], &v->value) &&
             !slice_eq(buf_slice(&v->value), answer.values[i])) {
-            report_difference(&v->report,
-                              "partition %d: offset %" PRId64
-                              ": redis: log %s: log \"%s\", redis \"%.*s\"",
-                              v->partition, refold_position(v->refold), names[i],
-                              v->value.len == 0 ? "" : v->value.ptr, (int)answer.values[i].len,
-                              answer.values[i].len == 0 ? "" : answer.values[i].ptr);
+            verify_differ(v, log_changed(v, names[i]), "redis: log %s: log \"%s\", redis \"%.*s\"",
+                          names[i], v->value.len == 0 ? "" : v->value.ptr,
+                          (int)answer.values[i].len,
+                          answer.values[i].len == 0 ? "" : answer.values[i].ptr);
         }
     }
     peek_answer_fini(&answer);
@@ -166,7 +191,18 @@ struct due {
     const struct peek_answer *list;
     size_t next;
     size_t lacking;
+    int64_t offset; /* of the first one's decision */
 };
+
+/* `due offset order_id user_id` */
+static int64_t offset_of(struct slice entry)
+{
+    struct slice rest;
+    int64_t offset;
+
+    (void)slice_cut(entry, ' ', &rest);
+    return slice_to_i64(slice_cut(rest, ' ', &rest), 0, INT64_MAX, &offset) ? offset : -1;
+}
 
 static bool find_due(struct slice hold_ms, struct slice entry, void *arg)
 {
@@ -180,7 +216,9 @@ static bool find_due(struct slice hold_ms, struct slice entry, void *arg)
         i++;
     }
     if (i == due->list->n) {
-        due->lacking++;
+        if (due->lacking++ == 0) {
+            due->offset = offset_of(entry);
+        }
     } else {
         due->next = i + 1;
     }
@@ -203,10 +241,8 @@ static bool verify_due_list(struct verify *v, struct slice hold_ms, struct err *
     if (ok) {
         fold_each_hold(verify_fold(v), find_due, &due);
         if (due.lacking > 0) {
-            report_difference(&v->report,
-                              "partition %d: offset %" PRId64
-                              ": redis: %s lacks %zu live holds, or has them out of order",
-                              v->partition, refold_position(v->refold), name, due.lacking);
+            verify_differ(v, due.offset, "redis: %s lacks %zu live holds, or has them out of order",
+                          name, due.lacking);
         }
     }
     peek_answer_fini(&answer);
@@ -238,9 +274,10 @@ static void verify_rested_items(struct verify *v)
     for (size_t i = 0; i < items->n; i++) {
         struct slice name = command_text(&items->at[i].item_id);
 
-        verify_field(v, "redis", name, slice_str(items->at[i].value));
+        (void)verify_field(v, "redis", name, slice_str(items->at[i].value));
         if (!proof_add(&v->proof, PROOF_REDIS, name, slice_str(items->at[i].value))) {
-            verify_differ(v, "redis", name, "not an item: \"%.200s\"", items->at[i].value);
+            verify_differ_field(v, verify_changed(v, name), "redis", name,
+                                "not an item: \"%.200s\"", items->at[i].value);
         }
     }
     v->proof.positions[PROOF_REDIS][v->partition] = items->watermark;

@@ -222,23 +222,113 @@ def test_verify_sees_changes_of_what_redis_forgets(sold):
     sold.edit("UPDATE orders SET qty = qty - 1 WHERE order_id = %s", order)
     sold.edit("CREATE TABLE forgotten SELECT * FROM orders WHERE order_id = %s", order)
     sold.edit("DELETE FROM orders WHERE order_id = %s", order)
-    differs(sold, "lacks 1 forgotten orders")
+    differs(sold, f"mysql: lacks 1 forgotten orders, first {order.decode()} ann lamp@0")
     sold.edit("UPDATE forgotten SET user_id = 'bob'")
     sold.edit("INSERT INTO orders SELECT * FROM forgotten")
     differs(sold, "the log forgets no such order", "lacks 1 forgotten orders")
     sold.edit("UPDATE orders SET user_id = 'ann' WHERE order_id = %s", order)
 
 
+def starts(report, *beginnings):
+    """What differs is this, in this order, and nothing else."""
+    found = report["differences"]
+    assert [d[: len(b)] for d, b in zip(found, beginnings)] == list(beginnings), found
+    assert len(found) == len(beginnings), found
+
+
+USERS = ["zoe", "yan", "xia", "wim", "val"]  # their names are in the other order than their commands
+
+
+def five_orders(w, item):
+    """The offset of the last command that changed each of five users; the first one pays last."""
+    orders = [w.order(0, item, f"{user}-{item}", 1, order_id_of(0)) for user in USERS]
+    pay = {
+        "type": "pay", "order_id": orders[0]["order_id"], "payment_id": f"pay-{item}", "user_id": orders[0]["user_id"]
+    }
+    offsets = w.put(0, w.open(item, 9, 9), *orders, pay, {"type": "tick"})
+    w.applied()
+    w.caught_up()
+    w.verify()
+    users = [order["user_id"] for order in orders]
+    return [(offsets[i], users[i - 1]) for i in (2, 3, 4, 5)] + [(offsets[6], users[0])]
+
+
+def test_verify_names_the_first_difference_in_redis(sold):
+    changed = five_orders(sold, "lamp1@0")
+    key = sold.key(0, "orders")
+    was = {user: sold.redis.hget(key, user) for _, user in changed}
+    sold.redis.hset(key, mapping={user: value.replace(" 1 ", " 2 ", 1) for user, value in was.items()})
+    sold.redis.hset(key, "ghost", "nothing")
+    # A key that the log never touched has no offset, and comes last.
+    in_order = [f"partition 0: offset {offset}: redis: orders {user}: log" for offset, user in changed]
+    starts(sold.verify(1), *in_order, "partition 0: no offset: redis: orders ghost: not in the log")
+    sold.redis.hdel(key, *was)
+    lacking = [text.replace(": log", ": redis lacks it") for text in in_order]
+    starts(sold.verify(1), *lacking, "partition 0: no offset: redis: orders ghost: not in the log")
+    sold.redis.hset(key, mapping=was)
+    sold.redis.hdel(key, "ghost")
+    first = sold.redis.hget(sold.key(0, "log"), "payments")
+    sold.redis.hset(sold.key(0, "log"), "payments", "7")
+    starts(sold.verify(1), f"partition 0: offset {changed[-1][0]}: redis: log payments: log \"{first}\", redis \"7\"")
+    sold.redis.hset(sold.key(0, "log"), "payments", first)
+
+
+def test_verify_names_the_first_difference_in_mysql(sold):
+    changed = five_orders(sold, "lamp2@0")
+    late = "WHERE partition_id = 0 AND user_id LIKE '%%-lamp2@0'"
+    sold.edit(f"UPDATE orders SET due = due + 1 {late}")
+    in_order = [f"partition 0: offset {offset}: mysql: orders {user}: log" for offset, user in changed]
+    starts(sold.verify(1), *in_order)
+    # The earlier of the two is named first, whoever has it.
+    offset, user = changed[1]
+    value = sold.redis.hget(sold.key(0, "orders"), user)
+    sold.redis.hset(sold.key(0, "orders"), user, value + "x")
+    in_order.insert(2, f"partition 0: offset {offset}: redis: orders {user}: log")
+    starts(sold.verify(1), *in_order)
+    sold.redis.hset(sold.key(0, "orders"), user, value)
+    sold.edit(f"UPDATE orders SET due = due - 1 {late}")
+    # One that is lacking is named, too, though another one makes the number right.
+    pay = "UPDATE payments SET payment_id = %s WHERE payment_id = %s"
+    sold.edit(pay, "ghost", "pay-lamp2@0")
+    offset, user = changed[-1]
+    starts(
+        sold.verify(1),
+        f"partition 0: offset {offset}: mysql: orders {user}: log",
+        f"partition 0: offset {offset}: mysql: payments pay-lamp2@0: mysql lacks it",
+        "partition 0: no offset: mysql: payments ghost: not in the log",
+    )
+    sold.edit(pay, "pay-lamp2@0", "ghost")
+
+
+def test_verify_names_the_offset_of_a_counter(sold):
+    """Of an item it is that of the last command that moved its stock; the row and the sums that must match it alike."""
+    offsets = sold.put(
+        0, sold.open("lamp3@0", 9, 9), sold.order(0, "lamp3@0", "ann3"), sold.order(0, "lamp3@0", "bob3", 99)
+    )
+    sold.applied()
+    sold.caught_up()
+    sold.verify()
+    sold.edit("UPDATE items SET available = available - 1, held = held + 1 WHERE item_id = 'lamp3@0'")
+    starts(
+        sold.verify(1),
+        f"partition 0: offset {offsets[1]}: lamp3@0: mysql: items 2, held in orders 1",
+        f"partition 0: offset {offsets[1]}: lamp3@0: mysql: items 2, held in stock_ledger 1",
+        f"partition 0: offset {offsets[1]}: lamp3@0: mysql: items 7, available in stock_ledger 8",
+        f"partition 0: offset {offsets[1]}: mysql: items lamp3@0: log",
+    )
+    sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = 'lamp3@0'")
+
+
 def test_verify_sees_a_lost_hold(sold):
     """A hold that its due list lacks would never expire."""
-    sold.put(0, sold.open("lamp@0", 9, 9, 700000), sold.order(0, "lamp@0", "ann"))
+    _, offset = sold.put(0, sold.open("lamp@0", 9, 9, 700000), sold.order(0, "lamp@0", "ann"))
     sold.applied()
     sold.caught_up()
     sold.verify()
     due = sold.key(0, "due:700000")
     entries = sold.redis.lrange(due, 0, -1)
     sold.redis.delete(due)
-    differs(sold, "due:700000 lacks 1 live holds")
+    differs(sold, f"offset {offset}: redis: due:700000 lacks 1 live holds")
     sold.redis.rpush(due, *entries)
 
 

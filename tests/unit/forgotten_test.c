@@ -80,11 +80,26 @@ static void what_is_remembered_after_all_is_not_forgotten(void **state)
     forgotten_destroy(f);
 }
 
+static void what_is_archived_was_changed_by_the_archive(void **state)
+{
+    struct forgotten *f = forgotten_create();
+    struct fold_decision d = decision(FOLD_ARCHIVED, 7);
+
+    (void)state;
+    assert_int_equal(forgotten_changed(f, SLICE_LIT(KEY)), -1);
+    note(f, FOLD_FORGOTTEN, 6);
+    d.at = 9;
+    forgotten_note(&d, f);
+    assert_int_equal(forgotten_changed(f, SLICE_LIT(KEY)), 9);
+    forgotten_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_compared_with_the_last_decision),
         cmocka_unit_test(what_is_remembered_after_all_is_not_forgotten),
+        cmocka_unit_test(what_is_archived_was_changed_by_the_archive),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
