@@ -10,8 +10,8 @@
 
 struct entry {
     UT_hash_handle hh;
-    uint64_t key, value; /* hashes */
-    int64_t offset, at;  /* of its decision; of the record that forgot it */
+    uint64_t key, value, due; /* hashes; due: 0 when it was not archived */
+    int64_t offset, at;       /* of its decision; of the record that forgot it */
     bool is_compared;
 };
 
@@ -21,9 +21,9 @@ struct forgotten {
 
 enum { TEXT_BYTES = 512 };
 
-static uint64_t hash_of(struct slice s)
+uint64_t forgotten_hash(struct slice text)
 {
-    return XXH3_64bits(s.ptr, s.len);
+    return XXH3_64bits(text.ptr, text.len);
 }
 
 static uint64_t key_of(const struct fold_decision *d)
@@ -37,7 +37,7 @@ static uint64_t key_of(const struct fold_decision *d)
     buf_put_slice(&text, d->user_id);
     buf_putc(&text, ' ');
     buf_put_slice(&text, d->item_id);
-    return hash_of(buf_slice(&text));
+    return forgotten_hash(buf_slice(&text));
 }
 
 static uint64_t value_of(const struct fold_decision *d)
@@ -54,7 +54,26 @@ static uint64_t value_of(const struct fold_decision *d)
         buf_putc(&text, ' ');
         buf_put_i64(&text, numbers[i]);
     }
-    return hash_of(buf_slice(&text));
+    return forgotten_hash(buf_slice(&text));
+}
+
+static uint64_t due_of(const struct fold_decision *d)
+{
+    char storage[TEXT_BYTES];
+    struct buf text;
+
+    if (d->memory != FOLD_ARCHIVED) {
+        return 0;
+    }
+    buf_init_fixed(&text, storage, sizeof(storage));
+    buf_put_i64(&text, d->due);
+    buf_putc(&text, ' ');
+    buf_put_i64(&text, d->offset);
+    buf_putc(&text, ' ');
+    buf_put_slice(&text, d->order_id);
+    buf_putc(&text, ' ');
+    buf_put_slice(&text, d->user_id);
+    return forgotten_hash(buf_slice(&text));
 }
 
 /* NOLINTNEXTLINE(readability-function-cognitive-complexity): the macro is uthash's. */
@@ -128,26 +147,36 @@ void forgotten_note(const struct fold_decision *decision, void *arg)
         e = add(f, key);
     }
     e->value = value_of(decision);
+    e->due = due_of(decision);
     e->offset = decision->offset;
     e->at = decision->at;
 }
 
 enum forgotten_answer forgotten_compare(struct forgotten *f, struct slice key, struct slice value)
 {
-    struct entry *e = find(f, hash_of(key));
+    struct entry *e = find(f, forgotten_hash(key));
 
     if (e == NULL) {
         return FORGOTTEN_UNKNOWN;
     }
     e->is_compared = true;
-    return e->value == hash_of(value) ? FORGOTTEN_SAME : FORGOTTEN_DIFFERENT;
+    return e->value == forgotten_hash(value) ? FORGOTTEN_SAME : FORGOTTEN_DIFFERENT;
 }
 
 int64_t forgotten_changed(const struct forgotten *f, struct slice key)
 {
-    const struct entry *e = find(f, hash_of(key));
+    const struct entry *e = find(f, forgotten_hash(key));
 
     return e == NULL ? -1 : e->at;
+}
+
+void forgotten_each_due(const struct forgotten *f, forgotten_due_fn *each, void *arg)
+{
+    for (const struct entry *e = f->entries; e != NULL; e = e->hh.next) {
+        if (e->due != 0) {
+            each(e->due, arg);
+        }
+    }
 }
 
 size_t forgotten_lacking(const struct forgotten *f, int64_t *offset)

@@ -37,6 +37,11 @@ enum forgotten_answer forgotten_compare(struct forgotten *f, struct slice key, s
 /* The offset of the last record that decided such an order or archived it; -1: it is not forgotten. */
 int64_t forgotten_changed(const struct forgotten *f, struct slice key);
 
+/* Calls each() with the hash of every archived order's entry in a due list, as it was. */
+typedef void forgotten_due_fn(uint64_t hash, void *arg);
+void forgotten_each_due(const struct forgotten *f, forgotten_due_fn *each, void *arg);
+uint64_t forgotten_hash(struct slice text);
+
 /* How many no row was compared with, and the offset of the first one's decision. */
 size_t forgotten_lacking(const struct forgotten *f, int64_t *offset);
 

@@ -16,6 +16,7 @@
 enum {
     KEPT_MAX = 10000,
     TURN_MS = 50,
+    LINE_MAX_BYTES = 1 << 20, /* a mark of 4,096 items has 500 kB */
 };
 
 /* A record that came before it was wanted. */
@@ -33,6 +34,10 @@ struct refold {
     int partition; /* the open one; -1: none */
     fold_watch_fn *watch;
     void *watch_arg;
+    refold_line_fn *tell;
+    void *tell_arg;
+    int64_t tell_from;
+    struct buf line;
     struct fold *fold;
     struct kept_queue queue;
     size_t n_kept;
@@ -79,13 +84,19 @@ static void keep(struct refold *r, const struct fold_record *record)
 
 static void apply(struct refold *r, const struct fold_record *record)
 {
+    const bool is_told = r->tell != NULL && record->offset >= r->tell_from;
+
     if (r->has_failed) {
         return;
     }
-    if (fold_apply(r->fold, record, NULL, &r->err)) {
-        r->position = record->offset;
-    } else {
+    buf_clear(&r->line);
+    if (!fold_apply(r->fold, record, is_told ? &r->line : NULL, &r->err)) {
         r->has_failed = true;
+        return;
+    }
+    r->position = record->offset;
+    if (is_told) {
+        r->tell(buf_slice(&r->line), r->tell_arg);
     }
 }
 
@@ -178,6 +189,7 @@ struct refold *refold_create(const struct kafka_settings *kafka, const char *top
     r->partitions = partitions;
     r->partition = -1;
     STAILQ_INIT(&r->queue);
+    buf_init(&r->line, LINE_MAX_BYTES);
     r->base = event_base_new();
     if (r->base == NULL) {
         (void)err_set(err, ERR_FATAL, "no event loop");
@@ -199,6 +211,7 @@ void refold_destroy(struct refold *r)
     }
     kafka_consumer_destroy(r->consumer);
     drop_kept(r);
+    buf_fini(&r->line);
     if (r->fold != NULL) {
         fold_destroy(r->fold);
     }
@@ -244,6 +257,13 @@ void refold_watch(struct refold *r, fold_watch_fn *watch, void *arg)
 {
     r->watch = watch;
     r->watch_arg = arg;
+}
+
+void refold_tell(struct refold *r, int64_t from, refold_line_fn *tell, void *arg)
+{
+    r->tell = tell;
+    r->tell_arg = arg;
+    r->tell_from = from;
 }
 
 bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,

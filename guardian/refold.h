@@ -34,6 +34,13 @@ bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadli
 /* Whoever watches the folds of all refold_open() to come; before the first. */
 void refold_watch(struct refold *r, fold_watch_fn *watch, void *arg);
 
+/*
+ * Whoever is told the line of each record from offset `from` on, as soon as it is folded; NULL:
+ * nobody.  For the refold_open() to come.
+ */
+typedef void refold_line_fn(struct slice line, void *arg);
+void refold_tell(struct refold *r, int64_t from, refold_line_fn *tell, void *arg);
+
 /* fold: the state after `position`, which is taken; NULL with -1: from the genesis. */
 bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
                  struct err *err) ATTR_MUSTCHECK;

@@ -176,7 +176,12 @@ static void verify_partition(struct verify *v, int partition)
 
     v->partition = partition;
     forgotten_clear(v->forgotten);
-    if (!open_fold(v, &err) || !verify_mysql(v, &err)) {
+    if (!verify_begin_tail(v, &err) || !open_fold(v, &err)) {
+        report_unchecked(&v->report, "%s", err.text);
+        return;
+    }
+    verify_opened_tail(v);
+    if (!verify_mysql(v, &err)) {
         report_unchecked(&v->report, "%s", err.text);
     } else {
         fold_each(verify_fold(v), FOLD_ITEMS, take_log_item, v);
@@ -287,6 +292,7 @@ static void fini(struct verify *v)
     free(v->progress);
     free(v->ranges);
     proof_fini(&v->proof);
+    tail_fini(&v->tail);
     buf_fini(&v->value);
     report_fini(&v->report);
     (void)kafka_wait_ended(1000);

@@ -11,6 +11,7 @@
 #include "guardian/record.h"
 #include "guardian/refold.h"
 #include "guardian/report.h"
+#include "guardian/tail.h"
 #include "guardian/verify.h"
 
 /* An item as Redis has it. */
@@ -58,6 +59,8 @@ struct verify {
     size_t n_seen, n_known; /* fields; those that the log has */
     struct buf value;
     struct findings findings;
+    struct tail tail; /* from tail_from on, where Redis's outbox began at the start */
+    int64_t tail_from;
 };
 
 static inline const struct fold *verify_fold(const struct verify *v)
@@ -97,6 +100,28 @@ static inline bool verify_is_loaded(const struct verify *v)
 
 /* Starts its fold there. */
 bool verify_load(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+
+/* verify_redis.c */
+
+/*
+ * Folds on to the watermark of what Redis answered.  *is_old: the answer is from before, ask again.
+ * False with err when Redis has no state, or stays behind.
+ */
+bool verify_follow(struct verify *v, const struct peek_answer *answer, bool *is_old,
+                   struct err *err) ATTR_MUSTCHECK;
+
+/* All of a list, the fold being where it is valid. */
+bool verify_read_list(struct verify *v, const char *name, struct peek_answer *answer,
+                      struct err *err) ATTR_MUSTCHECK;
+
+/* The rest of what Redis holds: the holds in due order, outcomes not yet told, and no other keys. */
+bool verify_due(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+bool verify_outbox(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+bool verify_keys(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+
+/* Around the opening of the fold: from the outbox's beginning on its lines are kept. */
+bool verify_begin_tail(struct verify *v, struct err *err) ATTR_MUSTCHECK;
+void verify_opened_tail(struct verify *v);
 
 /* The partition in work; the fold goes on to where each stands, MySQL first. */
 bool verify_mysql(struct verify *v, struct err *err) ATTR_MUSTCHECK;

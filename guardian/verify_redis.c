@@ -1,7 +1,6 @@
 #include "guardian/verify_impl.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +10,8 @@ enum {
     FIELDS_PER_CHUNK = 500,
 };
 
-/* Folds on to a piece's watermark.  False without err when the piece is from before: ask again. */
-static bool follow_redis(struct verify *v, const struct peek_answer *answer, bool *is_old,
-                         struct err *err)
+bool verify_follow(struct verify *v, const struct peek_answer *answer, bool *is_old,
+                   struct err *err)
 {
     *is_old = false;
     if (!answer->has_state) {
@@ -32,6 +30,19 @@ static bool follow_redis(struct verify *v, const struct peek_answer *answer, boo
     return refold_advance(v->refold, answer->watermark, v->deadline_ms, err);
 }
 
+bool verify_read_list(struct verify *v, const char *name, struct peek_answer *answer,
+                      struct err *err)
+{
+    bool is_old = false;
+    bool ok;
+
+    do {
+        ok = peek_list(v->redis, (struct peek_hash){v->partition, name}, answer, err) &&
+             verify_follow(v, answer, &is_old, err);
+    } while (ok && is_old);
+    return ok;
+}
+
 static bool forwards(struct verify *v, struct err *err)
 {
     const struct peek_hash hash = {v->partition, record_redis_name(v->table)};
@@ -42,7 +53,7 @@ static bool forwards(struct verify *v, struct err *err)
 
     do {
         ok = peek_chunk(v->redis, hash, cursor, FIELDS_PER_CHUNK, &answer, err) &&
-             follow_redis(v, &answer, &is_old, err);
+             verify_follow(v, &answer, &is_old, err);
         if (!ok || is_old) {
             continue;
         }
@@ -75,7 +86,7 @@ static bool backwards(struct verify *v, struct err *err)
             fields[i] = command_text(&names.at[from + i]);
         }
         ok = peek_lookup(v->redis, hash, fields, n, &answer, err) &&
-             follow_redis(v, &answer, &is_old, err);
+             verify_follow(v, &answer, &is_old, err);
         for (size_t i = 0; ok && !is_old && i < n; i++) {
             const int64_t offset = verify_changed(v, fields[i]);
 
@@ -170,7 +181,7 @@ static bool verify_log_hash(struct verify *v, struct err *err)
     }
     do {
         ok = peek_lookup(v->redis, hash, fields, NAMES, &answer, err) &&
-             follow_redis(v, &answer, &is_old, err);
+             verify_follow(v, &answer, &is_old, err);
     } while (ok && is_old);
     for (size_t i = 0; ok && i < NAMES; i++) {
         if (log_value(v, fields[i], &v->value) &&
@@ -182,86 +193,6 @@ static bool verify_log_hash(struct verify *v, struct err *err)
         }
     }
     peek_answer_fini(&answer);
-    return ok;
-}
-
-/* The live holds of one hold_ms must stand in its due list, in their order. */
-struct due {
-    struct slice hold_ms;
-    const struct peek_answer *list;
-    size_t next;
-    size_t lacking;
-    int64_t offset; /* of the first one's decision */
-};
-
-/* `due offset order_id user_id` */
-static int64_t offset_of(struct slice entry)
-{
-    struct slice rest;
-    int64_t offset;
-
-    (void)slice_cut(entry, ' ', &rest);
-    return slice_to_i64(slice_cut(rest, ' ', &rest), 0, INT64_MAX, &offset) ? offset : -1;
-}
-
-static bool find_due(struct slice hold_ms, struct slice entry, void *arg)
-{
-    struct due *due = arg;
-    size_t i = due->next;
-
-    if (!slice_eq(hold_ms, due->hold_ms)) {
-        return true;
-    }
-    while (i < due->list->n && !slice_eq(due->list->values[i], entry)) {
-        i++;
-    }
-    if (i == due->list->n) {
-        if (due->lacking++ == 0) {
-            due->offset = offset_of(entry);
-        }
-    } else {
-        due->next = i + 1;
-    }
-    return true;
-}
-
-static bool verify_due_list(struct verify *v, struct slice hold_ms, struct err *err)
-{
-    struct peek_answer answer = {0};
-    struct due due = {.hold_ms = hold_ms, .list = &answer};
-    char name[40];
-    bool is_old = false;
-    bool ok;
-
-    (void)snprintf(name, sizeof(name), "due:%.*s", (int)hold_ms.len, hold_ms.ptr);
-    do {
-        ok = peek_list(v->redis, (struct peek_hash){v->partition, name}, &answer, err) &&
-             follow_redis(v, &answer, &is_old, err);
-    } while (ok && is_old);
-    if (ok) {
-        fold_each_hold(verify_fold(v), find_due, &due);
-        if (due.lacking > 0) {
-            verify_differ(v, due.offset, "redis: %s lacks %zu live holds, or has them out of order",
-                          name, due.lacking);
-        }
-    }
-    peek_answer_fini(&answer);
-    return ok;
-}
-
-static bool verify_due(struct verify *v, struct err *err)
-{
-    struct buf holds;
-    struct slice rest;
-    bool ok = true;
-
-    buf_init(&holds, 4096);
-    fold_holds(verify_fold(v), &holds);
-    rest = buf_slice(&holds);
-    while (ok && rest.len > 0) {
-        ok = verify_due_list(v, slice_cut(rest, ',', &rest), err);
-    }
-    buf_fini(&holds);
     return ok;
 }
 
@@ -300,5 +231,6 @@ bool verify_redis(struct verify *v, struct err *err)
         v->table = verify_tables[i];
         ok = (v->table == RECORD_ITEMS || forwards(v, err)) && backwards(v, err);
     }
-    return ok && verify_log_hash(v, err) && verify_due(v, err);
+    return ok && verify_log_hash(v, err) && verify_due(v, err) && verify_outbox(v, err) &&
+           verify_keys(v, err);
 }

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lib.record import Record, clean
-from lib.wait import holds_for
+from lib.wait import holds_for, wait_until
 from lib.world import order_id_of
 
 # ---------------------------------------------------------------- reconcile
@@ -317,6 +317,134 @@ def test_verify_names_the_offset_of_a_counter(sold):
         f"partition 0: offset {offsets[1]}: mysql: items lamp3@0: log",
     )
     sold.edit("UPDATE items SET available = available + 1, held = held - 1 WHERE item_id = 'lamp3@0'")
+
+
+def test_verify_under_traffic(sold):
+    """What is on its way in Redis, its outbox with it, is compared where it stands."""
+    stop = threading.Event()
+
+    def feed():
+        seed = 500
+        while not stop.wait(0.2):
+            sold.busy(30, seed=seed)
+            seed += 1
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        for _ in range(2):
+            sold.verify()
+    finally:
+        stop.set()
+        feeder.join()
+    sold.applied()
+
+
+def test_verify_sees_keys_of_others(sold):
+    sold.redis.set(sold.key(1, "extra"), "1")
+    sold.redis.rpush(sold.key(1, "due:5"), "1 2 3 4")
+    starts(
+        sold.verify(1),
+        'partition 1: no offset: redis: key "due:5": the log has no such hold_ms',
+        'partition 1: no offset: redis: key "extra": the protocol has no such key',
+    )
+    sold.redis.delete(sold.key(1, "extra"), sold.key(1, "due:5"))
+
+
+@pytest.fixture
+def apart(stack, tmp_path):
+    """A log of its own, of one partition, under rules 2."""
+    w = Record(stack, tmp_path, 1)
+    w.migrate().genesis()
+    w.put(0, {"type": "rules", "rules": 2})
+    w.guardian().ready()
+    yield w
+    w.close()
+
+
+def test_verify_of_the_due_lists(apart):
+    """Entries of orders that are over, or archived, may stand there until their time; no others."""
+    w, item, m = apart, "done@0", apart.matcher().ready()
+    orders = {user: w.order(0, item, user) for user in ("ann", "bob", "eve")}
+    over = [{"type": "cancel", "order_id": orders[u]["order_id"], "user_id": u} for u in orders]
+    w.put(0, w.open(item, 9, 9, 700000), *orders.values(), *over)
+    w.put(0, {"type": "sale", "op_id": "close", "item_id": item, "action": "close"})
+    (archived,) = w.put(0, {"type": "archive", "op_id": "archive", "item_id": item, "users": "ann,bob"})
+    later = [w.order(0, "lamp@0", user) for user in ("sam", "kim")]
+    _, first, second = w.put(0, w.open("lamp@0", 9, 9, 700000), *later)
+    w.applied()
+    w.caught_up()
+    due = w.key(0, "due:700000")
+    entries = w.redis.lrange(due, 0, -1)
+    assert [e.split()[3] for e in entries] == ["ann", "bob", "eve", "sam", "kim"]
+    w.verify()
+
+    def finds(changed, *beginnings):
+        w.redis.delete(due)
+        w.redis.rpush(due, *changed)
+        starts(w.verify(1), *(f"partition 0: {b}" for b in beginnings))
+
+    foreign = "no offset: redis: due:700000 has {} entries that are not the log's, or not in their place: \"{}\""
+    one_of_ann = entries[0].replace(" ann", " amy")
+    finds([one_of_ann, *entries[1:]], foreign.format(1, one_of_ann))
+    one_of_eve = entries[2].replace(" eve", " eva")
+    finds([*entries[:2], one_of_eve, *entries[3:], "garbage"], foreign.format(2, one_of_eve))
+    finds([*entries, entries[-1]], foreign.format(1, entries[-1]))
+    lacks = "offset {}: redis: due:700000 lacks {} live holds"
+    finds(entries[:4], lacks.format(second, 1))
+    finds(entries[:3], lacks.format(first, 2))
+    finds([*entries[:3], entries[4], entries[3]], lacks.format(first, 1), foreign.format(1, entries[3]))
+    w.redis.delete(due)
+    w.redis.rpush(due, *entries)
+    w.verify()
+
+    # What Redis holds of an order that was archived has the offset of the archive.
+    value = f"{orders['ann']['order_id']} {item} 1 C 0 5 3 -"
+    w.redis.hset(w.key(0, "orders"), "ann", value)
+    starts(w.verify(1), f'partition 0: offset {archived}: redis: orders ann: no longer in the log, redis has "{value}"')
+    w.redis.hdel(w.key(0, "orders"), "ann")
+    w.verify()
+    assert m.stop() == 0
+
+
+def test_verify_of_the_outbox(apart):
+    """A matcher that dies when all is told and nobody has trimmed yet leaves the outcomes there."""
+    w, m = apart, apart.matcher().ready()
+    outbox = w.key(0, "outbox")
+    w.put(0, w.open("lamp@0", 9, 9))
+    w.applied()
+    wait_until(lambda: w.redis.llen(outbox) == 0, 60, "the outbox is trimmed")
+    assert m.stop() == 0
+    (offset,) = w.put(0, w.order(0, "lamp@0", "ann"))
+    m = w.matcher(environ={"SECKILL_FAILPOINT": "publish.all:1"})
+    assert m.wait() == -signal.SIGKILL
+    w.applied()
+    w.caught_up()
+    (entry,) = w.redis.lrange(outbox, 0, -1)
+    w.verify()
+
+    def finds(entries, *beginnings):
+        w.redis.delete(outbox)
+        w.redis.rpush(outbox, *entries)
+        starts(w.verify(1), *(f"partition 0: {place}: redis: outbox: {what}" for place, what in beginnings))
+
+    head, line, _ = entry.split("\n")
+    prev, to, *rest = head.split()
+    assert (int(prev), int(to)) == (offset - 1, offset)
+    finds([f"{head}\n7{line}\n"], (f"offset {offset}", f'the log does not say "7{line}"'))
+    finds([f"{head}\n"], (f"offset {offset}", 'the log does not say ""'))
+    finds([entry.replace(head, head + "0")], (f"offset {offset}", f'the log does not say "{head}0"'))
+    finds([entry, entry], (f"offset {offset + 1}", f'an entry is not the next one: "{head}"'))
+    finds(["garbage"], ("no offset", 'not an entry: "garbage"'))
+    older = f"0 1 {'0' * 16} 1"
+    finds(
+        [f"{older}\nv\n"],
+        ("offset 1", f'the log does not say "{older}"'),
+        ("offset 2", f"it ends at 1, not at {offset}"),
+    )
+    w.redis.delete(outbox)
+    w.redis.rpush(outbox, entry)
+    w.verify()
 
 
 def test_verify_sees_a_lost_hold(sold):

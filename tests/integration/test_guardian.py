@@ -433,6 +433,7 @@ def all_recorded(w):
     for p in range(w.partitions):
         last = json.loads(w.values[p][-1])["offset"]
         wait_until(lambda p=p, last=last: w.recorded(p) == last, 60, f"mysql: partition {p} at {last}")
+        outbox_of(w, p, None)  # what was made up would be found out
     report = w.verify()
     assert report["redis"] == report["mysql"] == report["log"]
 
