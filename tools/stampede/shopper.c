@@ -237,7 +237,7 @@ static int64_t try_again(struct crowd *crowd, struct shopper *s, const struct an
 {
     struct told_order *o = shopper_order(crowd, s);
     const bool unknown = (a->status == 0 && reached) || a->status == 504;
-    int64_t pause_ms = BACKOFF_MS;
+    int64_t pause_ms = BACKOFF_MS << (s->tries < 50 ? s->tries / 10 : 4); /* less and less often */
 
     if (unknown) {
         series_add(&crowd->series, SERIES_UNKNOWN);
