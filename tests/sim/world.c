@@ -65,7 +65,7 @@ static void set_clocks(struct world *w, struct part_time *offs, int n, bool is_o
 {
     for (int i = 0; i < n; i++) {
         offs[i].mono_ms = below(w, MONO_MAX_MS);
-        offs[i].wall_ms = is_off ? below(w, 2 * WALL_OFF_MS) - WALL_OFF_MS : 0;
+        offs[i].wall_ms = is_off ? below(w, INT64_C(2) * WALL_OFF_MS) - WALL_OFF_MS : 0;
     }
 }
 
