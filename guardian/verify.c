@@ -54,6 +54,14 @@ static bool read_items(struct verify *v, int partition, struct err *err)
             break;
         }
         if (strcmp(cursor, "0") != 0 && answer.watermark != items->watermark) {
+            if (clock_mono_ms() >= v->deadline_ms) {
+                ok = err_set(err, ERR_RETRY,
+                             "partition %d: redis does not stand still for as long as reading its "
+                             "items takes",
+                             partition);
+                break;
+            }
+            verify_pause();
             items->n = 0;
             memcpy(cursor, "0", 2);
             continue;
