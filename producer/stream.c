@@ -29,7 +29,8 @@ struct partition {
     bool has_log_end;
     bool is_ready;
     bool is_asked;
-    int64_t end; /* found at start */
+    bool is_stuck; /* what stands last could not be read */
+    int64_t end;   /* found at start */
     int64_t start;
 };
 
@@ -76,6 +77,8 @@ static void on_record(const struct kafka_record *record, void *arg)
     struct err err;
 
     s->unanswered = 0;
+    s->partitions[record->partition].is_stuck = false;
+    s->partitions[record->partition].start = record->offset + 1;
     set_up(s, true);
     if (!outcome_parse(&s->outcome, record->value, &err) ||
         s->outcome.partition != record->partition) {
@@ -154,12 +157,12 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
     if (ok || s->unanswered >= AWAY_AFTER) {
         set_up(s, ok);
     }
-    if (!ok || s->is_assigned) {
+    if (!ok || p->is_known) {
         return;
     }
     p->is_known = true;
     p->end = end;
-    p->start = end > begin ? end - 1 : end;
+    p->start = end > begin && !p->is_stuck ? end - 1 : end;
     ask_log_end(s, partition);
     assign(s);
 }
@@ -167,17 +170,18 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
 static void on_stuck(int partition, bool is_out_of_range, const char *why, void *arg)
 {
     struct stream *s = arg;
-    struct err err;
+    struct partition *p = &s->partitions[partition];
 
-    /* What is appended from now on is read; what was there counts as told. */
+    /*
+     * As at the start, at the next ping: its range, the log's end, and an assignment of all, each from
+     * where it is.  Of a partition whose offset is out of range librdkafka reads nothing before that.
+     */
     log_warn("stream.stuck", LOG_INT("partition", partition),
              LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("error", why));
-    if (!kafka_consumer_seek(s->consumer, partition, KAFKA_OFFSET_END, &err)) {
-        log_warn("stream.seek_failed", LOG_INT("partition", partition), LOG_ERR(&err));
-    }
-    s->partitions[partition].has_log_end = false;
-    set_read(s, partition);
-    ask_log_end(s, partition);
+    p->is_stuck = !is_out_of_range;
+    p->is_known = p->is_read = p->has_log_end = false;
+    s->is_assigned = false;
+    check_ready(s, partition);
 }
 
 static void on_fatal(const char *why, void *arg)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -13,6 +14,8 @@ from contextlib import suppress
 import confluent_kafka
 import pytest
 import requests
+from confluent_kafka.admin import NewTopic
+from lib import kafka
 from lib.door import door, problem, stopped
 from lib.kafka import next_record, reader
 from lib.system import order_id, token
@@ -223,6 +226,32 @@ def test_a_door_that_begins_while_redis_is_filled_again(system, world):
         assert two.order("thing@0", key="k").json()["order_id"] == held
         assert new.order("new@0").status_code == 201
     assert world.complaints() == []
+
+
+def test_a_door_finds_the_outcomes_again(system, world):
+    """The topic was made anew: the door's place in it is none, and it reads on as at its start."""
+    world.put(0, world.open("thing@0", 9))
+    matcher = world.matcher().ready()
+    with door(system, "producer-stuck", **world.settings) as mine:
+
+        def read():
+            text = requests.get(mine.url + "/metrics", timeout=60).text
+            return int(re.search(r'seckill_producer_outcome_offset{partition="0"} (-?\d+)', text)[1])
+
+        def newest():
+            return world.log_end(0) - 1
+
+        for _ in range(3):
+            mine.shopper().reserve("thing@0")
+        wait_until(lambda: read() == newest(), 60, "it reads what is told")
+        world.applied()
+        matcher.kill()
+        kafka.delete_topic(world.brokers, world.outcomes)
+        kafka.make_topics(world.brokers, [NewTopic(world.outcomes, world.partitions, 1)])
+        world.matcher().ready()
+        wait_until(lambda: mine.shopper().order("thing@0").status_code == 201, 60, "orders are decided")
+        wait_until(lambda: read() == newest(), 60, "it reads again")
+    assert "stream.stuck" in system.stack.log("producer-stuck")
 
 
 def test_a_door_that_begins_while_no_matcher_runs(system, world):
