@@ -443,6 +443,19 @@ void log_cut(struct world *w, struct shard *s)
     }
 }
 
+/* It has not read what another has committed since: it would not find it any more. */
+static bool is_a_guardian_behind(const struct world *w, const struct shard *s)
+{
+    for (int i = 0; i < GUARDIANS; i++) {
+        const struct keeper *k = &w->guardians[i][s->number];
+
+        if (k->is_loaded && k->committed < s->mysql.progress.position) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * As `archive --trim --upto=`: what MySQL and Redis have passed, and the oldest copy of MySQL that somebody
  * would go back to.  Of the outcomes, what this MySQL has passed.
@@ -453,7 +466,7 @@ void log_trim(struct world *w, struct shard *s)
     const struct redis *r = &s->redis;
     int64_t first;
 
-    if (w->may_cut || r->at == NULL || at->position < 0) {
+    if (w->may_cut || r->at == NULL || at->position < 0 || is_a_guardian_behind(w, s)) {
         return;
     }
     first = at->position < r->at->offset ? at->position : r->at->offset;
