@@ -250,7 +250,8 @@ class System:
         for _, value in self.read("seckill.outcomes", partition):
             outcome = json.loads(value)
             is_mark = any(event["type"] == "mark" for event in outcome["events"])
-            assert found.setdefault(outcome["offset"], value) == value or is_mark, "two outcomes of one command"
+            first = found.setdefault(outcome["offset"], value)
+            assert first == value or is_mark, f"two outcomes of one command: {first}, {value}"
         return {offset: json.loads(value) for offset, value in found.items()}
 
     def outcome(self, partition, offset, timeout=60):

@@ -107,10 +107,18 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
 
 /* ---- what follow wants ---- */
 
-/* By the first of the topic's rules: what is told to be lost stands nowhere that was read. */
-static void check_lost(struct world *w, const struct shard *s, const struct follow *f)
+/*
+ * By the first of the topic's rules: what is told to be lost stands nowhere that was read.  If the topic
+ * lost its end meanwhile, it may have been told again where something else was read.
+ */
+static void check_lost(struct world *w, const struct shard *s, const struct keeper *k)
 {
+    const struct follow *f = &k->follow;
+
     seen(COVER_LOST);
+    if (k->scan_cuts != s->topic_cuts) {
+        return;
+    }
     for (int64_t i = s->topic_begin; i < s->n_topic && i < f->scan_end; i++) {
         if (s->topic[i]->offset == f->head.position + 1) {
             wrong(w, "an outcome counts as lost that stands in the topic: %s", f->why);
@@ -136,7 +144,7 @@ static void act(struct world *w, int guardian, struct shard *s, enum follow_acti
         break;
     case FOLLOW_REBUILD:
         tell(w, "guardian %d/%d: %s", guardian, s->number, follow_why(&k->follow));
-        check_lost(w, s, &k->follow);
+        check_lost(w, s, k);
         menders_mend(w, guardian, s);
         break;
     case FOLLOW_HALT:
@@ -182,6 +190,7 @@ static void probe(struct world *w, int guardian, struct shard *s)
     w->guardian_did[guardian] = COVER_CRASHED_PROBED;
     p->topic_begin = s->topic_begin;
     p->topic_end = s->n_topic;
+    k->scan_cuts = s->topic_cuts;
     act(w, guardian, s, follow_probed(&k->follow, p, guardians_now_ms(w, guardian)));
 }
 

@@ -145,6 +145,7 @@ static void cut_topic(struct world *w, struct shard *s)
         w->has_lost = true;
         seen(COVER_TOPIC_CUT);
     }
+    s->topic_cuts++;
     tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
 }
 
@@ -168,6 +169,7 @@ static void restore(struct world *w, struct shard *s)
             break;
         }
     }
+    s->topic_cuts++;
     tell(w, "outcomes %d: end at %" PRId64 " now", s->number, s->n_topic);
     flights_lose(w, s);
     for (int i = 0; i < MATCHERS; i++) {

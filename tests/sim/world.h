@@ -118,7 +118,8 @@ struct shard {
     struct redis redis;  /* the master */
     struct redis former; /* the one before, which does not know yet */
     bool is_split;
-    int splits; /* times so far */
+    int splits;     /* times so far */
+    int topic_cuts; /* times so far that the topic of outcomes lost its end */
     enum slot slot;
     struct redis left; /* a state whose slot went elsewhere without it */
     bool has_left;
@@ -171,6 +172,7 @@ struct keeper {
     struct ledger *batches[BATCHES_MAX]; /* owned */
     size_t n_batches;
     struct follow_probe probe;
+    int scan_cuts; /* of the topic, when the scan began */
     struct mender mender;
 };
 
