@@ -41,6 +41,8 @@ def stopped(system, what):
     send = system.stack.kill if is_server else system.stack.kill_daemon
     send(what, signal.SIGSTOP)
     try:
+        if what == "matcher":
+            system.redis().ping()  # what it had sent before is executed when this is answered
         yield
     finally:
         send(what, signal.SIGCONT)
