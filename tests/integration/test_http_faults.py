@@ -78,24 +78,30 @@ def test_who_waits_while_redis_recovers_does_not_hear_the_past(system):
     system.await_ready()
 
 
-def test_a_repeated_order_does_not_hear_the_past(system):
+def test_a_repeated_order_does_not_hear_the_past(system, world):
     """Where Kafka lost outcomes they are told again, behind later ones that the door has read since."""
-    item = system.open(stock=5)
-    partition = system.partition_of(item)
-    other, shopper = system.shopper(), system.shopper()
-    order = other.reserve(item)
-    past = next(v for _, v in system.read("seckill.outcomes", partition) if order.encode() in v).decode()
-    with ThreadPoolExecutor() as pool, stopped(system, "matcher"):
-        placed = shopper.order(item, key="k", wait=0).json()
-        answer = pool.submit(shopper.order, item, key="k", wait=60)
-        wait_until(lambda: system.metric("seckill_producer_waiters") == 1, 60, "a waiter")
-        told = system.metric("seckill_producer_outcomes_total")
-        producer = confluent_kafka.Producer({"bootstrap.servers": system.env["KAFKA_BROKERS"]})
+    world.put(0, world.open("thing@0", 5))
+    matcher = world.matcher().ready()
+    with door(system, "producer-past", **world.settings) as mine, ThreadPoolExecutor() as pool:
+
+        def told():
+            text = requests.get(mine.url + "/metrics", timeout=60).text
+            return system.metric("seckill_producer_outcomes_total", text)
+
+        other, shopper = mine.shopper(), mine.shopper()
+        order = other.reserve("thing@0")
+        past = next(v for _, v, _ in world.records(world.outcomes, 0) if order.encode() in v).decode()
+        matcher.process.send_signal(signal.SIGSTOP)
+        placed = shopper.order("thing@0", key="k", wait=0).json()
+        answer = pool.submit(shopper.order, "thing@0", key="k", wait=60)
+        wait_until(lambda: waiters(mine) == 1, 60, "a waiter")
+        before = told()
+        producer = confluent_kafka.Producer({"bootstrap.servers": world.brokers})
         past = past.replace(order, placed["order_id"]).replace(other.user, shopper.user)
-        producer.produce("seckill.outcomes", past, None, partition)
+        producer.produce(world.outcomes, past, None, 0)
         assert producer.flush(60) == 0
-        wait_until(lambda: system.metric("seckill_producer_outcomes_total") > told, 60, "it is told")
-        system.stack.kill_daemon("matcher", signal.SIGCONT)
+        wait_until(lambda: told() > before, 60, "it is told")
+        matcher.process.send_signal(signal.SIGCONT)
         shown = answer.result(timeout=60).json()
     assert (shown["state"], shown["position"]) == ("reserved", placed["position"]), shown
 
