@@ -208,7 +208,7 @@ test-mysql: ## the record's tests on your MySQL (MYSQL_HOST= MYSQL_PORT= MYSQL_U
 	@tools/deps.sh build servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all
 	OWN_MYSQL=1 BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -m "not kills_mysql" \
-	    $$(grep -l 'lib.record import' tests/integration/*.py) $(PYTEST)
+	    $$(grep -lE 'lib.(record|recovery) import' tests/integration/*.py) $(PYTEST)
 
 # Where that stack lives: RUN=DIR makes another one beside it.
 RUN ?= $(BUILD)/run

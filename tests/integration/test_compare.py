@@ -3,6 +3,7 @@
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -60,23 +61,30 @@ def test_reconcile_clean(sold):
     assert runs == ((0, 1), (1, 1))
 
 
-def test_reconcile_under_traffic(sold):
+@contextmanager
+def traffic(w, pause_s, commands):
+    """So many commands, a pause, and so on for as long as the block runs."""
     stop = threading.Event()
 
     def feed():
         seed = 50
-        while not stop.wait(0.05):
-            sold.busy(50, seed=seed)
+        while not stop.wait(pause_s):
+            w.busy(commands, seed=seed)
             seed += 1
 
     feeder = threading.Thread(target=feed)
     feeder.start()
     try:
-        for _ in range(3):
-            sold.reconcile()
+        yield
     finally:
         stop.set()
         feeder.join()
+
+
+def test_reconcile_under_traffic(sold):
+    with traffic(sold, 0.05, 50):
+        for _ in range(3):
+            sold.reconcile()
     sold.applied()
 
 
@@ -321,22 +329,9 @@ def test_verify_names_the_offset_of_a_counter(sold):
 
 def test_verify_under_traffic(sold):
     """What is on its way in Redis, its outbox with it, is compared where it stands."""
-    stop = threading.Event()
-
-    def feed():
-        seed = 500
-        while not stop.wait(0.2):
-            sold.busy(30, seed=seed)
-            seed += 1
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
+    with traffic(sold, 0.2, 30):
         for _ in range(2):
             sold.verify()
-    finally:
-        stop.set()
-        feeder.join()
     sold.applied()
 
 

@@ -12,129 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from lib import kafka, record
-from lib.record import Record
+from lib.recovery import (  # noqa: F401 (fixtures)
+    DONE, FAILED, REFUSED, TAKEN, alone, at_the_end, clean, dump, log_begin, rebuild, sell, sold, stop_matchers, trim, wipe, world,
+)
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
-from lib.world import RedisServer, order_id_of
 
-DONE, REFUSED, FAILED, TAKEN = range(4)
 PLACES = ["rebuild.begun:1", "rebuild.piece:2", "rebuild.end:1"]  # where one may be interrupted
-
-
-def world_of(stack, tmp_path, own_redis=None):
-    w = Record(stack, tmp_path, own_redis=own_redis)
-    w.rebuilders = []
-    yield w
-    for process in w.rebuilders:
-        process.kill()
-        process.wait()
-    w.close()
-
-
-@pytest.fixture
-def world(stack, tmp_path):
-    yield from world_of(stack, tmp_path)
-
-
-@pytest.fixture
-def alone(stack, tmp_path):
-    """With a Redis of its own, which the test may stop."""
-    server = RedisServer(tmp_path / "redis", stack.port("rebuild")).start()
-    yield from world_of(stack, tmp_path, server)
-    server.kill()
-
-
-@pytest.fixture
-def sold(world):
-    return sell(world)
-
-
-def sell(world):
-    """A sale under way, at rest: a matcher runs, MySQL has all of it, no guardian runs."""
-    world.migrate().genesis()
-    world.matcher().ready()
-    world.busy(600)
-    pay_often(world)
-    g = world.guardian().ready()
-    world.applied()
-    world.caught_up()
-    # Ticks expire what is due; then nothing moves by itself any more.
-    wait_until(lambda: not holds_due(world), 60, "what is due has expired")
-    world.caught_up()
-    assert g.stop() == 0
-    return world
-
-
-def pay_often(w):
-    """More payments than an order lists."""
-    order, item, user = order_id_of(0, True), "often@0", "user'1"
-    pays = [{"type": "pay", "order_id": order, "payment_id": f"often-{9 - i}", "user_id": user} for i in range(10)]
-    w.put(0, w.open(item, 5), w.order(0, item, user, 1, order), *pays)
-
-
-def dump(w, p):
-    """Every key of a partition but the outbox; of the due lists only what is still held."""
-    found = {}
-    for key in w.redis.scan_iter(f"{w.name}:{{{p}}}:*", 1000):
-        name = key.rpartition("}:")[2]
-        if name.startswith("due:"):
-            found[name] = w.redis.lrange(key, 0, -1)
-        elif name != "outbox":
-            found[name] = w.redis.hgetall(key)
-    held = {o.split()[0] for user in found.get("orders", {}).values() for o in user.split(";") if o.split()[3] == "H"}
-    for name in [n for n in found if n.startswith("due:")]:
-        found[name] = [e for e in found[name] if e.split()[2] in held]
-        if not found[name]:
-            del found[name]
-    return found
-
-
-def holds_due(w):
-    """Live holds that fall due within the minute."""
-    soon = (time.time() + 30) * 1000
-    return [e for p in range(w.partitions) for n, due in dump(w, p).items() if n.startswith("due:")
-            for e in due if int(e.split()[0]) < soon]
-
-
-def wipe(w, p):
-    w.redis.delete(*w.redis.scan_iter(f"{w.name}:{{{p}}}:*", 1000))
-
-
-def stop_matchers(w):
-    for m in w.matchers:
-        assert m.stop() == 0
-
-
-def rebuild(w, code=DONE, *flags, **settings):
-    done = w.command("rebuild", *flags, **settings)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
-    return done.stdout
-
-
-def trim(w, code=DONE, *flags, **settings):
-    done = w.command("archive", "--trim", *flags, **settings)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
-    return done.stdout
-
-
-def log_begin(w, p):
-    return kafka.watermarks(w.brokers, w.orders, p)[0]
-
-
-def at_the_end(w):
-    """Redis and MySQL have all of the log."""
-    for p in range(w.partitions):
-        end = w.log_end(p) - 1
-        wait_until(lambda p=p, end=end: w.position(p) >= end, 180, f"redis: {p} at {end}", 0.1)
-    w.caught_up()
-
-
-def clean(w, *expected):
-    """A guardian runs; all agrees in the end, though the log may have lost its head."""
-    at_the_end(w)
-    record.agree(w, *expected)
-
 
 # ---------------------------------------------------------------- by hand
 
@@ -513,97 +397,6 @@ def test_by_hand_when_automatic_is_off(sold):
     clean(sold, "partition.needs_rebuild")
 
 
-# ---------------------------------------------------------------- a log without its head
-
-
-def test_nothing_is_trimmed_where_one_may_not_be(sold):
-    """Both could be; then the second has no state in Redis, and of the first nothing is told that was not done."""
-    stop_matchers(sold)
-    wipe(sold, 1)
-    assert trim(sold, 1) == "partition 1: nothing was trimmed: Redis has no state: rebuild it first\n"
-    assert [log_begin(sold, p) for p in range(2)] == [0, 0]
-    rebuild(sold)
-    assert trim(sold).count("started at 0, starts at ") == 2
-    assert min(log_begin(sold, p) for p in range(2)) > 0
-
-
-def test_what_must_stay_stays(sold):
-    """What MySQL still lacks; from --upto on; all of it where Redis has no state."""
-    behind = [sold.recorded(p) for p in range(2)]
-    sold.busy(200, seed=4)
-    sold.applied()
-    trim(sold)
-    assert [log_begin(sold, p) for p in range(2)] == behind
-    sold.guardian().ready()
-    clean(sold)
-    trim(sold, 0, "--partition=0", f"--upto={behind[0] + 5}")
-    assert [log_begin(sold, p) for p in range(2)] == [behind[0] + 5, behind[1]]
-    stop_matchers(sold)
-    wipe(sold, 1)
-    assert "Redis has no state" in trim(sold, 1)
-    assert [log_begin(sold, p) for p in range(2)] == [behind[0] + 5, behind[1]]
-
-
-def test_verify_of_a_log_without_its_head(sold):
-    """MySQL is taken as it is at its position; what came after it must follow from it."""
-    trim(sold)
-    g = sold.guardian().ready()
-    sold.busy(200, seed=4)
-    at_the_end(sold)
-    assert sold.verify()["from_mysql"] == 2
-    user, orders = next(iter(sold.redis.hgetall(sold.key(0, "orders")).items()))
-    sold.redis.hdel(sold.key(0, "orders"), user)
-    at = sold.recorded(0)
-    assert sold.verify(1)["differences"] == [f"partition 0: offset up to {at}: redis: orders {user}: redis lacks it"]
-    sold.redis.hset(sold.key(0, "orders"), user, orders)
-    sold.verify()
-    assert g.stop() == 0
-    sold.edit("UPDATE progress SET chain = REVERSE(chain) WHERE partition_id = 0")
-    assert any("not the one that MySQL was made from" in text for text in sold.verify(2)["unchecked"])
-
-
-@pytest.fixture
-def untold(sold):
-    """A topic of outcomes that was made anew: nothing of MySQL's position is in it."""
-    stop_matchers(sold)
-    sold.make_told()
-    return {"topic_outcomes": sold.told}
-
-
-def test_without_the_outcome_the_genesis_proves(sold, untold):
-    before = dump(sold, 0)
-    wipe(sold, 0)
-    assert "could not be checked" not in rebuild(sold, DONE, "--partition=0", **untold)
-    assert dump(sold, 0) == before
-
-
-def test_without_either_it_says_that_nothing_is_proven(sold, untold):
-    trim(sold)
-    before = [dump(sold, p) for p in range(2)]
-    assert sold.verify()["unproven"] == []
-    wipe(sold, 0)
-    assert "its chain could not be checked" in rebuild(sold, DONE, "--partition=0", **untold)
-    assert [dump(sold, p) for p in range(2)] == before
-    done = sold.command("verify", "--json", **untold)
-    report = json.loads(done.stdout)
-    assert done.returncode == 0 and report["ok"] and report["from_mysql"] == 2
-    assert [text.partition(":")[0] for text in report["unproven"]] == ["partition 0", "partition 1"]
-    said = sold.command("verify", "--quiet", **untold).stdout
-    assert said.count("unproven: partition") == said.count("\n") == 2
-    assert sold.command("verify", "--quiet").stdout == ""
-
-
-def test_a_copy_of_the_log(sold):
-    """The same commands at the same offsets, and yet another log: their times differ."""
-    stop_matchers(sold)
-    before = dump(sold, 0)
-    sold.make_told()
-    sold.fill(0, [value for _, value, _ in sold.records(sold.orders, 0)])
-    said = rebuild(sold, REFUSED, "--partition=0", topic_orders=sold.told)
-    assert "is not the one that MySQL was made from" in said
-    assert dump(sold, 0) == before
-
-
 # ---------------------------------------------------------------- shoppers
 
 
@@ -790,35 +583,6 @@ def keepalives(process, port):
         for row in rows
         if f"socket:[{row[9]}]" in sockets and int(row[2].split(":")[1], 16) == port
     ]
-
-
-# ---------------------------------------------------------------- going back to an older MySQL
-
-
-def test_the_outcomes_stay_for_an_older_mysql(sold):
-    """A copy of MySQL, restored after the topics were trimmed up to its position, goes on from there."""
-    behind = [sold.recorded(p) for p in range(2)]
-    primary, copy = sold.database, f"{sold.database}_copy"
-    sold.execute(f"CREATE DATABASE {copy}")
-    for (table,) in sold.rows("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
-                              "AND TABLE_TYPE = 'BASE TABLE'"):
-        sold.execute(f"CREATE TABLE {copy}.{table} LIKE {primary}.{table}")
-        sold.execute(f"INSERT INTO {copy}.{table} SELECT * FROM {primary}.{table}")
-    g = sold.guardian().ready()
-    sold.busy(300, seed=4)
-    at_the_end(sold)
-    assert g.stop() == 0
-    trim(sold, 0, "--partition=0", f"--upto={behind[0]}")
-    assert log_begin(sold, 0) == behind[0] and behind[0] > 0
-    begin, _ = kafka.watermarks(sold.brokers, sold.outcomes, 0)
-    assert begin > 0
-    sold.database = copy
-    try:
-        g = sold.guardian().ready()
-        clean(sold)
-        assert not g.lines("outcomes.stuck") and not g.lines("rebuild.begins")
-    finally:
-        sold.execute(f"DROP DATABASE {primary}")
 
 
 def test_a_log_that_is_trimmed_while_mysql_sorts(sold):
