@@ -80,6 +80,7 @@ LIST
 clang-format             clang-format                     the house style
 clang-tidy               clang-tidy                       static analysis
 shellcheck               shellcheck                       the scripts
+flake8                   flake8                           the tests
 LIST
         ;;
     *)
