@@ -4,8 +4,8 @@
     make soak HOURS=8 [SEED=1] [ROW="the rows to mix"]
 
 A run is made from its seed: which daemon, when, how long.  What the machine adds to that is its own.
-The table goes to stdout; build/chaos/report.json has the last run of all rows, some.json that of some of
-them, soak.json that of a soak.  Each row is a process of its own (--one), as many at a time as there are lanes.
+The table goes to stdout; build/chaos/report.json has the last run of all rows with 100,000 orders or more each,
+some.json that of fewer or less, soak.json that of a soak.  Each row is a process of its own (--one), as many at a time as there are lanes.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from lib.stack import BUILD
 
 DIR = BUILD / "chaos"
 STORMS_PER_STACK = 4
+FULL_ORDERS = 100000  # of each row
 ORDERS_PER_SECOND = 1500  # that shoppers try to place, unless MINUTES says otherwise
 CHILDREN = set()  # the rows under way
 
@@ -34,7 +35,7 @@ def fight(field, row, seed, orders, seconds):
     """A storm of orders and some, the row's fault again and again until shoppers stop coming, the verdict."""
     began = time.monotonic()
     why = []
-    field.row, field.faults = row, 0
+    field.row, field.faults, field.struck = row, 0, 0
     field.storm = Storm(field, orders * 105 // 100, seconds, seed)
     try:
         field.breathe(1, 3)
@@ -130,6 +131,8 @@ def run_all(chosen, options):
 def mixed(chosen, seed):
     """A row whose fault is any of the others', or two at once that do not strike the same part."""
     faults = [r for r in chosen if r.soak and not r.setup and not r.once and not r.settings]
+    halts = tuple(reason for r in faults for reason in r.halts)
+    signals = tuple(number for r in faults for number in r.signals)
 
     def any_of_them(field):
         first, second = field.dice.choices(faults, k=2)
@@ -138,7 +141,10 @@ def mixed(chosen, seed):
         else:
             both(field, first, second)
 
-    return rows.Row(f"soak-{seed}", f"{len(faults)} rows at random", any_of_them, pause_s=(0.2, 4), links=("producer-2",))
+    return rows.Row(
+        f"soak-{seed}", f"{len(faults)} rows at random", any_of_them, pause_s=(0.2, 4), links=("producer-2",),
+        halts=halts, signals=signals,
+    )
 
 
 def both(field, first, second):
@@ -176,8 +182,9 @@ def show(verdict):
 
 
 def report(options, verdicts):
-    """As far as the run has come."""
-    name = "soak" if options.hours else "some" if options.row else "report"
+    """As far as the run has come.  A full one's report is there when it is."""
+    is_full = options.orders >= FULL_ORDERS and {v["row"] for v in verdicts} == set(rows.ROWS)
+    name = "soak" if options.hours else "report" if is_full else "some"
     rows_of_it = [{name: verdict[name] for name in HEAD} for verdict in verdicts]
     (DIR / f"{name}.json").write_text(json.dumps(rows_of_it, indent=1) + "\n")
 
@@ -186,7 +193,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--row", default="", help="rows, separated by blanks; all without it")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--orders", type=int, default=100000)
+    parser.add_argument("--orders", type=int, default=FULL_ORDERS)
     parser.add_argument("--minutes", type=float, default=0, help="how long shoppers come")
     parser.add_argument("--hours", type=float, default=0, help="soak for so long")
     parser.add_argument("--lanes", type=int, default=1, help="rows at a time")

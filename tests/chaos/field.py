@@ -20,6 +20,7 @@ from lib.wait import wait_until
 DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
 SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
 PARTITIONS = 4
+HALTED = 3  # exit status of a daemon whose partitions are all halted
 # The limits at the door are not what is tried here; everything else is as it ships, but faster to see
 # that somebody is dead.
 SETTINGS = {
@@ -44,6 +45,7 @@ class Daemon:
         self.port = field.stack.port(name)
         self.log = field.stack.dir / "log" / f"{name}.log"
         self.process = None
+        self.ends = []  # exit statuses of the processes before this one, -N by signal N
 
     def environ(self, **settings):
         links = {s: self.field.link(f"{self.name}-{s}").port for s in SERVERS[self.kind]}
@@ -61,6 +63,8 @@ class Daemon:
     def start(self, failpoint=None, out=None, **settings):
         """Returns once it is started, not once it is ready.  out: where its log goes instead."""
         assert not self.runs, f"{self.name} runs already"
+        if self.process:
+            self.ends.append(self.process.returncode)
         environ = self.environ(**settings)
         if failpoint:
             environ["SECKILL_FAILPOINT"] = failpoint
@@ -201,6 +205,7 @@ class Field:
         self.extras = []  # called at the end, last first
         self.numbers = iter(range(1, 1 << 30))
         self.faults = 0
+        self.struck = 0  # of these, as a row counts them that has counted() as its proof
         self.redis_at = None  # (host, port) of the master now
 
     # -- coming and going
@@ -299,6 +304,9 @@ class Field:
         return sum(d.metric(name) for d in self.daemons.values() if d.kind == kind)
 
     def said(self, kind, text):
+        """How often the logs of that kind of daemon, or of a server, have text."""
+        if kind in ("kafka", "redis", "mysql"):
+            return self.stack.log(kind).count(text)
         return sum(d.said(text) for d in self.daemons.values() if d.kind == kind)
 
     # -- faults that many rows share
@@ -308,6 +316,12 @@ class Field:
         until = time.monotonic() + self.dice.uniform(low, high)
         while time.monotonic() < until and self.storm.is_arriving:
             time.sleep(0.05)
+
+    def breathe_until_said(self, kind, text):
+        """Until somebody of a kind, or a server, says so once more."""
+        before, until = self.said(kind, text), time.monotonic() + 15
+        while self.said(kind, text) == before and time.monotonic() < until and self.storm.is_arriving:
+            time.sleep(0.2)
 
     def crash(self, kind, point, most=40):
         """One daemon of a kind dies by itself when it passes a named point for the nth time."""
@@ -371,11 +385,19 @@ class Field:
         return self.redis_at[1] != int(self.stack.env["REDIS_PORT"])
 
     def complaints(self):
-        """Sanitizer reports and failed assertions; error lines are what faults are answered with."""
-        marks = ("Sanitizer", "runtime error:", "Assertion")
+        """Sanitizer reports, failed assertions, crashes, and halts that the row gives no reason for; other error
+        lines are what faults are answered with."""
+        marks = ("Sanitizer", "runtime error:", "Assertion", "partition.halted")
+        known = tuple(f" partition.halted partition={p} reason={r} " for p in range(PARTITIONS) for r in self.row.halts)
+        signals = (signal.SIGKILL, *self.row.signals)
         for daemon in self.daemons.values():
+            for status in daemon.ends:
+                if (status == HALTED and not self.row.halts) or (status < 0 and -status not in signals):
+                    yield f"{daemon.name} ended with {status}"
             with daemon.log.open(errors="replace") as lines:
-                yield from (f"{daemon.name}: {line.rstrip()}" for line in lines if any(m in line for m in marks))
+                for line in lines:
+                    if any(m in line for m in marks) and not any(k in line for k in known):
+                        yield f"{daemon.name}: {line.rstrip()}"
 
     def judge(self, row, seed, seconds, within=180):
         """The verdict as a row of the report."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from chaos.field import DAEMONS
-from chaos.rows import row
+from chaos.rows import counted, row, told
 from lib.skew import Skew
 from lib.wait import wait_until
 
@@ -45,12 +45,16 @@ def suspended(field):
     field.note("everything was stopped, and woke in another order")
 
 
-@row("H3", "the disk takes its time over every fsync of one server", alone=True, pause_s=(0.5, 2))
+@row(
+    "H3", "the disk takes its time over every fsync of one server", alone=True, pause_s=(0.5, 2),
+    proof=counted("no server had anything to write"),
+)
 def slow_disk(field):
+    delayed = field.dir / "fsync.log"
     part = field.dice.choice(("kafka", "redis", "mysql"))
     ms = field.dice.choice((300, 1000, 3000))
     tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
+        ["strace", "-f", "-qq", "-o", delayed, "-e", "trace=fsync,fdatasync",
          "-e", f"inject=fsync,fdatasync:delay_enter={ms}000", "-p", str(field.pid_of(part))],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
@@ -60,6 +64,7 @@ def slow_disk(field):
     finally:
         tracer.terminate()
         tracer.wait(30)
+    field.struck += delayed.stat().st_size > 0
     field.note(f"{part}: every fsync took {ms} ms")
 
 
@@ -87,7 +92,7 @@ def is_full(pipe):
     return not select.select([], [pipe], [], 0)[1]
 
 
-@row("H5", "a door runs out of file descriptors", alone=True, pause_s=(0.2, 1))
+@row("H5", "a door runs out of file descriptors", alone=True, proof=told("producer", "http.accept_failed"), pause_s=(0.2, 1))
 def no_descriptors(field):
     door = field.any("producer")
     before = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
@@ -98,7 +103,10 @@ def no_descriptors(field):
     field.note(f"{door.name} had no descriptors left")
 
 
-@row("H6", "no memory is left for a daemon", alone=True, pause_s=(0.2, 1))
+@row(
+    "H6", "no memory is left for a daemon", alone=True, proof=counted("nobody ended for want of it"), pause_s=(0.2, 1),
+    signals=(signal.SIGABRT,),
+)
 def no_memory(field):
     """It may end, never go on with half of something."""
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]
@@ -111,6 +119,7 @@ def no_memory(field):
     if not ended:
         resource.prlimit(daemon.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     daemon.restart()
+    field.struck += ended
     field.note(f"{daemon.name} had no memory left, and {'ended' if ended else 'went on'}")
 
 

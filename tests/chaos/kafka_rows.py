@@ -82,11 +82,19 @@ def repeated_records(field):
         field.note(f"{len(again)} records of partition {p} once more")
 
 
-@row("A8", "a door's or a matcher's Kafka client says that it is at its end", proof=told("producer", "publish.recreated"))
+RENEWED = {"producer": "publish.recreated", "matcher": "publish.renewed"}
+
+
+def both_had_another(field):
+    for kind, text in RENEWED.items():
+        told(kind, text)(field)
+
+
+@row("A8", "a door's or a matcher's Kafka client says that it is at its end", proof=both_had_another)
 def client_at_its_end(field):
     """With messages in it; what librdkafka calls a fatal error."""
-    daemon = field.any(field.dice.choice(("producer", "matcher")))
-    renewed = "publish.recreated" if daemon.kind == "producer" else "publish.renewed"
+    daemon = field.any(("producer", "matcher")[field.faults % 2])
+    renewed = RENEWED[daemon.kind]
     before = daemon.said(renewed)
     daemon.restart(failpoint=f"send.fatal:{field.dice.randint(1, 400)}")
     field.breathe(3, 6)
@@ -123,7 +131,10 @@ def halts(field):
     return [field.said("matcher", f"partition.halted partition={p} ") for p in range(4)]
 
 
-@row("A11", "the broker comes back with an older copy of its log", soak=False, pause_s=(2, 5))
+@row(
+    "A11", "the broker comes back with an older copy of its log", soak=False, pause_s=(2, 5),
+    halts=("chain", "log_too_short"),
+)
 def older_log(field):
     """Nobody may go on with it.  The doors are away meanwhile: what they were told there would be lost with it."""
     data = field.stack.dir / DATA
@@ -171,7 +182,10 @@ def same_instance(field):
     field.note(f"{fenced.name} was fenced")
 
 
-@row("A18", "a byte of the log's last batch is another on disk", soak=False, pause_s=(2, 5))
+@row(
+    "A18", "a byte of the log's last batch is another on disk", soak=False, pause_s=(2, 5),
+    halts=("log_unreadable",),
+)
 def flipped(field):
     """The broker does not look; who reads it must not skip it.  Afterwards it is as it was."""
     p = field.dice.randrange(4)
@@ -260,17 +274,23 @@ def broker_clock(field):
 # ---------------------------------------------------------------------------- its disk
 
 
+NO_SPACE = "No space left on device"
+
+
 def on_small_disk(field):
     field.stack.kill("kafka", 15)
     small_disk(field, field.stack.dir / DATA, "700m")
     field.stack.restart("kafka")
 
 
-@row("A19", "the broker's disk is full", setup=on_small_disk, soak=False, pause_s=(3, 6))
+@row(
+    "A19", "the broker's disk is full", setup=on_small_disk, proof=told("kafka", NO_SPACE),
+    soak=False, pause_s=(3, 6),
+)
 def disk_full(field):
     """It ends when it cannot write, and is started again when there is room."""
     with fill(field.stack.dir / DATA):
-        field.breathe(2, 5)
+        field.breathe_until_said("kafka", NO_SPACE)
     if field.stack.status()["kafka"] == "stopped":
         field.stack.restart("kafka")
     field.note("the broker could not write")

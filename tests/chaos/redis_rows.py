@@ -6,7 +6,7 @@ import time
 import redis
 
 from chaos.disk import fill, small_disk
-from chaos.rows import row, told
+from chaos.rows import counted, row, told
 from lib.wait import wait_until
 from lib.world import PatientRedis, RedisServer
 
@@ -100,11 +100,10 @@ def out_of_memory(field):
     field.note("OOM")
 
 
-def somebody_halted(field):
-    assert getattr(field, "has_halted", False), "no matcher had a partition when it saw that: it proved nothing"
-
-
-@row("R10", "Redis is set to evict", alone=True, proof=somebody_halted)
+@row(
+    "R10", "Redis is set to evict", alone=True, proof=counted("no matcher had a partition when it saw that"),
+    halts=("evicting",),
+)
 def evicting(field):
     """Nobody may use it as long as it does; nothing is evicted meanwhile, there is memory.  Matchers halt and leave."""
     client = field.redis()
@@ -117,7 +116,7 @@ def evicting(field):
         # Between two assignments one has no partition to halt, and has failed.
         codes = {d.process.returncode for d in matchers}
         assert codes <= {2, 3}, f"halted is exit 3, not {codes}"
-        field.has_halted = getattr(field, "has_halted", False) or 3 in codes
+        field.struck += 3 in codes
     finally:
         client.config_set("maxmemory-policy", "noeviction")
     field.restart_dead()
@@ -178,7 +177,7 @@ def sleeps(field):
     field.note(f"DEBUG SLEEP {seconds:.2f}")
 
 
-@row("R17", "replies are cut at any byte, or are no Redis's at all", pause_s=(0, 0.3))
+@row("R17", "replies are cut at any byte, or are no Redis's at all", proof=told("matcher", "redis.lost"), pause_s=(0, 0.3))
 def cut_replies(field):
     link = field.dice.choice(field.links("-redis"))
     if field.dice.random() < 0.8:
@@ -255,7 +254,7 @@ def edited_by_hand(field):
     field.note(f"a foreign order in partition {p}")
 
 
-@row("R21", "a key of the wrong type", soak=False)
+@row("R21", "a key of the wrong type", soak=False, halts=("state", "script"))
 def wrong_type(field):
     """Not `ops`, which nobody touches before the next operation on a sale."""
     client = field.redis()
@@ -305,7 +304,7 @@ def make_small_disk(field):
     use(field, own_server(field, "disk"))
 
 
-@row("R22", "the disk of Redis's log is full", setup=make_small_disk, soak=False)
+@row("R22", "the disk of Redis's log is full", setup=make_small_disk, proof=told("matcher", "MISCONF"), soak=False)
 def disk_full(field):
     with fill(field.dir / "disk"):
         field.breathe(1, 3)
@@ -353,13 +352,9 @@ def watermarks(client):
     return [int(client.hget(f"seckill:{{{p}}}:log", "watermark") or -1) for p in range(4)]
 
 
-def something_was_forgotten(field):
-    assert field.forgotten > 0, "no failover forgot anything: it proved nothing"
-
-
 @row(
     "R4", "a replica that was cut off is promoted, and lacks what its master told; later a planned failover back",
-    proof=something_was_forgotten, alone=True, pause_s=(2, 5),
+    proof=counted("no failover forgot anything"), alone=True, pause_s=(2, 5),
 )
 def failover(field):
     own, spare = make_pair(field)
@@ -371,17 +366,13 @@ def failover(field):
     forgotten = sum(told_there) - sum(watermarks(spare.client))
     use(field, spare)
     field.note(f"failover: {forgotten} records forgotten")
-    field.forgotten = getattr(field, "forgotten", 0) + forgotten
+    field.struck += forgotten > 0
     field.breathe(0.5, 2)
     own.start()
     go_home(field)
 
 
-def both_went_on(field):
-    assert getattr(field, "both_went_on", False), "no two masters took commands at once: it proved nothing"
-
-
-@row("R5", "two masters at once, and daemons that disagree which it is", proof=both_went_on, alone=True, pause_s=(2, 5))
+@row("R5", "two masters at once, and daemons that disagree which it is", proof=counted("no two masters took commands at once"), alone=True, pause_s=(2, 5))
 def split_brain(field):
     own, spare = make_pair(field)
     field.network.link("replication").clog()
@@ -393,7 +384,7 @@ def split_brain(field):
         use(field, field.dice.choice((own, spare)), name)
         field.breathe(0.1, 1)
     after = [watermarks(r.client) for r in (own, spare)]
-    field.both_went_on = getattr(field, "both_went_on", False) or all(now != then for now, then in zip(after, before))
+    field.struck += all(now != then for now, then in zip(after, before))
     field.note("two masters")
     if field.dice.random() < 0.5:
         use(field, own)

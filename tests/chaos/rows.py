@@ -30,6 +30,8 @@ class Row:
     alone: bool = False  # and never at the same time
     shared: bool = True  # needs no stack of its own
     links: tuple = ()  # doors that shoppers reach through a proxy
+    halts: tuple = ()  # reasons for which a partition may halt; nobody halts for any other
+    signals: tuple = ()  # that daemons may end by, beside SIGKILL
 
 
 def row(name, title, **options):
@@ -42,10 +44,19 @@ def row(name, title, **options):
 
 
 def told(kind, *texts):
-    """A proof: the fault struck, because some daemon of a kind said so, in one of these words."""
+    """A proof: the fault struck, because some daemon of a kind, or a server, said so, in one of these words."""
 
     def proof(field):
         assert any(field.said(kind, t) for t in texts), f"no {kind} said {' or '.join(texts)}: it proved nothing"
+
+    return proof
+
+
+def counted(what):
+    """A proof: the fault noted itself in field.struck."""
+
+    def proof(field):
+        assert field.struck > 0, f"{what}: it proved nothing"
 
     return proof
 
