@@ -2,6 +2,7 @@
 can say no.  `make chaos` runs all rows, with storms that are not small."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from chaos import check, rows
@@ -125,3 +126,26 @@ def test_the_judge_compares_commands_and_outcomes(kind, commands, outcomes):
         assert found.is_clean, found.words
     else:
         assert found.counts[kind] > 0, found.counts
+
+
+HALTED = "error matcher partition.halted partition=1 reason={} watermark=7\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "ends", "log", "complaints"),
+    [
+        ("R6", [-9, 0, 1, 2], "warn matcher redis.lost host=h\n", 0),
+        ("R6", [-11], "", 1),
+        ("R6", [3], "", 1),
+        ("R6", [], HALTED.format("state"), 1),
+        ("R10", [3], HALTED.format("evicting"), 0),
+        ("R10", [3], HALTED.format("state"), 1),
+        ("H6", [-6], "", 0),
+        ("H6", [-6], "x.c:7: f: Assertion `n' failed.\n", 1),
+    ],
+)
+def test_who_crashes_or_halts_is_noticed(tmp_path, row, ends, log, complaints):
+    (tmp_path / "log").write_text(log)
+    daemon = SimpleNamespace(name="matcher", ends=ends, log=tmp_path / "log")
+    field = SimpleNamespace(row=ROWS[row], daemons={"matcher": daemon})
+    assert len(list(Field.complaints(field))) == complaints
