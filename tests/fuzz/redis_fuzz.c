@@ -38,8 +38,8 @@ static redisReply *add(redisReply *array, int type)
     redisReply *reply = xcalloc(1, sizeof(*reply));
 
     reply->type = type;
-    array->element =
-        xreallocarray(array->element, array->elements + 1, sizeof(redisReply *)); /* NOLINT */
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+    array->element = xreallocarray(array->element, array->elements + 1, sizeof(redisReply *));
     array->element[array->elements++] = reply;
     return reply;
 }

@@ -49,7 +49,7 @@ static int model_poll(const struct pollfd *fds, nfds_t n, int timeout_ms);
 #define read                                       model_read
 #define poll                                       model_poll
 
-#include "common/ring.c" /* NOLINT(bugprone-suspicious-include) */
+#include "common/ring.c" /* NOLINT(bugprone-suspicious-include): with the model under it */
 
 enum {
     PRODUCERS_MAX = 2,
