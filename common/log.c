@@ -4,8 +4,8 @@
  * written now is dropped and counted, and the next line says how many: nobody waits for whoever
  * reads the log.
  *
- * The only shared state is the level and the count (atomic) and the table behind
- * log_event_limited() (mutex).
+ * The only shared state is the level, the count and whether the last line is torn (atomic), and the
+ * table behind log_event_limited() (mutex).
  */
 #include "common/log.h"
 
@@ -36,6 +36,7 @@ static struct {
     enum log_format format;
     _Atomic int level;
     _Atomic int64_t dropped; /* lines since the last that was written */
+    _Atomic bool is_torn;    /* what was written last is the beginning of a line */
     log_sink_fn *sink;
     void *sink_arg;
 } self = {.program = "-", .configured = LOG_LEVEL_INFO, .level = LOG_LEVEL_INFO};
@@ -198,20 +199,22 @@ static bool has_room(void)
     return self.sink != NULL || poll(&fd, 1, 0) != 0;
 }
 
-static void write_line(struct slice line)
+/* False when not all of it stands there.  A disk that fills up takes a part. */
+static bool write_line(struct slice line)
 {
     ssize_t n = 0;
 
     if (self.sink != NULL) {
         self.sink(line, self.sink_arg);
-        return;
+        return true;
     }
     do {
         n = write(STDERR_FILENO, line.ptr, line.len);
     } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        atomic_fetch_add(&self.dropped, 1);
+    if (n > 0) {
+        atomic_store(&self.is_torn, line.ptr[n - 1] != '\n');
     }
+    return n == (ssize_t)line.len;
 }
 
 static void emit(enum log_level level, const char *event, const struct log_field *fields,
@@ -231,6 +234,9 @@ static void emit(enum log_level level, const char *event, const struct log_field
     }
     dropped = atomic_exchange(&self.dropped, 0);
     buf_init_fixed(&b, storage, sizeof(storage));
+    if (atomic_load(&self.is_torn)) {
+        buf_putc(&b, '\n');
+    }
     put_start(&b, level, event);
     /* These two first, so they always fit. */
     if (dropped > 0) {
@@ -246,7 +252,9 @@ static void emit(enum log_level level, const char *event, const struct log_field
         put_field(&b, &cut);
     }
     buf_puts(&b, self.format == LOG_FORMAT_JSON ? "}\n" : "\n");
-    write_line(buf_slice(&b));
+    if (!write_line(buf_slice(&b))) {
+        atomic_fetch_add(&self.dropped, dropped + 1);
+    }
     errno = saved_errno;
 }
 

@@ -9,7 +9,8 @@
  * for something else, so a line is always one line of printable ASCII.  With the JSON format a
  * line is an object with time, level, program, event and the fields.  A line is one write() of at
  * most 4,096 bytes; fields that find no room are left out and `cut=true` says so.  No line is waited
- * for: those that a full pipe or disk does not take are dropped, and the next one has `dropped=N`.
+ * for: those that a full pipe or disk does not take are dropped, and the next one has `dropped=N`; so is
+ * one of which a disk took a part, which stays and is ended.
  *
  * Levels: error = someone must act; warn = we degraded; info = life cycle, a line per connection or
  * partition; debug = per order, switchable while running (SIGUSR1, see daemon.h) and compiled in

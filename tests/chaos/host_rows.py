@@ -68,24 +68,28 @@ def slow_disk(field):
     field.note(f"{part}: every fsync took {ms} ms")
 
 
-@row("H4", "nobody reads a daemon's log, and its pipe is full", alone=True, pause_s=(0.2, 1))
+@row("H4", "nobody takes a daemon's log: its pipe is full, or its disk", alone=True, pause_s=(0.2, 1))
 def log_blocked(field):
     """It works on all the same."""
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]
-    unread, out = os.pipe()
+    what = field.dice.choice(["pipe", "disk"])
+    unread, pipe = os.pipe()
+    disk = os.open("/dev/full", os.O_WRONLY)
     try:
-        fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 4096)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
         daemon.kill()
-        daemon.start(out=out, LOG_LEVEL="debug").await_ready()
-        wait_until(lambda: is_full(out), 30, f"{daemon.name} fills the pipe", 0.1)
+        daemon.start(out=pipe if what == "pipe" else disk, LOG_LEVEL="debug").await_ready()
+        if what == "pipe":
+            wait_until(lambda: is_full(pipe), 30, f"{daemon.name} fills the pipe", 0.1)
         field.breathe(1, 3)
-        assert daemon.is_ready(), f"{daemon.name} waits for somebody to read its log"
-        assert daemon.stop() == 0, f"{daemon.name} cannot end for its log"
+        assert daemon.is_ready(), f"{daemon.name} waits for its log's {what}"
+        assert daemon.stop() == 0, f"{daemon.name} cannot end for its log's {what}"
     finally:
         os.close(unread)
-        os.close(out)
+        os.close(pipe)
+        os.close(disk)
     daemon.start().await_ready()
-    field.note(f"{daemon.name}: its log was blocked")
+    field.note(f"{daemon.name}: the {what} of its log was full")
 
 
 def is_full(pipe):

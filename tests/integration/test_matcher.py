@@ -309,6 +309,17 @@ def test_sigterm_under_load(world):
     finish(w)
 
 
+def test_a_log_that_cannot_be_written(world):
+    w = world
+    items = open_all(w)
+    with open("/dev/full", "wb") as full:
+        m = w.matcher(out=full, log_level="debug")
+    w.put(0, *[w.order(0, items[0], f"u{i}") for i in range(200)])
+    w.applied()
+    assert m.stop() == 0
+    finish(w)
+
+
 # ---- Redis
 
 

@@ -87,13 +87,13 @@ def bad_lines(log, expected):
 
 
 class MatcherProcess:
-    """One seckill-matcher; what it says goes to a file."""
+    """One seckill-matcher; what it says goes to a file, or to out."""
 
-    def __init__(self, log, environ, *flags):
+    def __init__(self, log, environ, *flags, out=None):
         self.log = Path(log)
-        with self.log.open("ab") as out:
+        with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                [BIN / "seckill-matcher", *flags], env=environ, stdin=subprocess.DEVNULL, stderr=out
+                [BIN / "seckill-matcher", *flags], env=environ, stdin=subprocess.DEVNULL, stderr=out or file
             )
 
     def lines(self, event):
@@ -325,7 +325,7 @@ class World:
             **({"SECKILL_REDIS_PORT": self.own_redis.port} if self.own_redis else {}),
         }
 
-    def matcher(self, *flags, environ=None, **settings):
+    def matcher(self, *flags, environ=None, out=None, **settings):
         # A Redis that stands still for some seconds is not lost, unless the test says so.
         settings.setdefault("redis_timeout", "30s")
         environ = (environ or {}) | self.stack.environ(
@@ -333,7 +333,7 @@ class World:
             SECKILL_GROUP_ID=self.name,
             **{f"SECKILL_{k.upper()}": v for k, v in settings.items()},
         )
-        m = MatcherProcess(self.dir / f"matcher-{len(self.matchers)}.log", environ, *flags)
+        m = MatcherProcess(self.dir / f"matcher-{len(self.matchers)}.log", environ, *flags, out=out)
         self.matchers.append(m)
         return m
 

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -183,31 +185,105 @@ static void drink(int fd, char *text, size_t size)
     text[n] = '\0';
 }
 
-static void nobody_waits_for_a_reader(void **state)
+/* Whatever is logged in there goes to fd. */
+static int swap_stderr(int fd)
 {
     const int before = dup(STDERR_FILENO);
+
+    assert_true(before >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+    return before;
+}
+
+static void restore_stderr(int before)
+{
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+}
+
+static void nobody_waits_for_a_reader(void **state)
+{
     char first[8192];
     char later[8192];
-    int fds[2];
+    int before, fds[2];
 
     (void)state;
     log_set_sink(NULL, NULL);
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
-    assert_true(before >= 0 && dup2(fds[1], STDERR_FILENO) >= 0);
+    before = swap_stderr(fds[1]);
     for (int i = 0; i < 1000; i++) {
         log_info("a.b", LOG_INT("i", i));
     }
     drink(fds[0], first, sizeof(first));
     log_info("a.c");
     drink(fds[0], later, sizeof(later));
-    assert_true(dup2(before, STDERR_FILENO) >= 0);
-    (void)close(before);
+    restore_stderr(before);
     (void)close(fds[0]);
     (void)close(fds[1]);
     assert_non_null(strstr(first, "a.b i=0\n"));
     assert_null(strstr(first, "i=999\n"));
     assert_non_null(strstr(later, "a.c dropped=9"));
+}
+
+static void what_a_full_disk_does_not_take_is_counted(void **state)
+{
+    const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    char text[8192];
+    int before, fds[2];
+
+    (void)state;
+    log_set_sink(NULL, NULL);
+    assert_true(full >= 0 && pipe(fds) == 0);
+    before = swap_stderr(full);
+    for (int i = 0; i < 5; i++) {
+        errno = ENOENT;
+        log_info("a.b", LOG_INT("i", i));
+        assert_int_equal(errno, ENOENT);
+    }
+    assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
+    log_info("a.c");
+    log_info("a.d");
+    restore_stderr(before);
+    drink(fds[0], text, sizeof(text));
+    (void)close(full);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    assert_string_equal(text, "2026-08-21T10:00:00.123Z info producer a.c dropped=5\n"
+                              "2026-08-21T10:00:00.123Z info producer a.d\n");
+}
+
+/* A disk with room for a part of a line, as a file that may not grow is. */
+static void a_line_cut_by_a_full_disk_has_an_end(void **state)
+{
+    static const char half[] = "2026-08-21T10:00:00.123Z info pr";
+    FILE *file = tmpfile();
+    struct rlimit limit, before;
+    char text[8192];
+    int was;
+    ssize_t n;
+
+    (void)state;
+    log_set_sink(NULL, NULL);
+    assert_true(file != NULL && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    assert_true(fcntl(fileno(file), F_SETFL, O_APPEND) == 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    limit = (struct rlimit){.rlim_cur = sizeof(half) - 1, .rlim_max = before.rlim_max};
+    was = swap_stderr(fileno(file));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    log_info("a.b");
+    log_info("a.c");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_info("a.d");
+    log_info("a.e");
+    restore_stderr(was);
+    assert_true(signal(SIGXFSZ, SIG_DFL) != SIG_ERR);
+    n = pread(fileno(file), text, sizeof(text) - 1, 0);
+    assert_true(n > 0);
+    text[n] = '\0';
+    (void)fclose(file);
+    assert_string_equal(text, "2026-08-21T10:00:00.123Z info pr\n"
+                              "2026-08-21T10:00:00.123Z info producer a.d dropped=2\n"
+                              "2026-08-21T10:00:00.123Z info producer a.e\n");
 }
 
 int main(void)
@@ -222,6 +298,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(errno_survives, start, stop),
         cmocka_unit_test_setup_teardown(what_repeats_is_counted, start, stop),
         cmocka_unit_test_setup_teardown(nobody_waits_for_a_reader, start, stop),
+        cmocka_unit_test_setup_teardown(what_a_full_disk_does_not_take_is_counted, start, stop),
+        cmocka_unit_test_setup_teardown(a_line_cut_by_a_full_disk_has_an_end, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
