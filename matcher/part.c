@@ -21,7 +21,7 @@
 #include "common/xmalloc.h"
 
 enum {
-    ABSENT_AGAIN_MS = 250, /* "nothing there" counts when it is true twice, this far apart */
+    ABSENT_AGAIN_MS = 1000, /* "nothing there" counts when it is true twice, this far apart */
     WAIT_AGAIN_MS = 1000,
     BACKLOG_MS = 500,            /* more than clocks differ */
     OUTCOME_MAX_BYTES = 4 << 20, /* a mark of 4,096 items has 700 kB */

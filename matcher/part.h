@@ -11,7 +11,7 @@
  *           |          |  mismatch, foreign outbox entry, nothing there
  *           +-> WAITING, until there is a state again
  *
- * READING   asks Redis for its position (lua/position.lua).  Nothing there, twice, 250 ms apart:
+ * READING   asks Redis for its position (lua/position.lua).  Nothing there, twice, a second apart:
  *           the log is folded from its genesis.
  * CATCHING  reads the log again from the oldest outbox entry on, remakes the chain and the
  *           outcomes, and compares at the watermark; or, without outbox, reads the last applied

@@ -101,7 +101,7 @@ static void test_keys_without_a_watermark(void **state)
     w->absence = "keys";
     part_assign(w->part, w->now);
     settle(w);
-    pass(w, 200);
+    pass(w, 950);
     assert_int_equal(look(w).wait, PART_WAIT_NONE); /* once is not enough */
     pass(w, 100);
     assert_waits(w, PART_WAIT_KEYS);

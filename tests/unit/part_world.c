@@ -503,7 +503,7 @@ void begin(struct world *w, int n)
     append_sale(w, 3600000);
     append_orders(w, n);
     part_assign(w->part, w->now);
-    pass(w, 750);
+    pass(w, 1500);
 }
 
 void fall_back(struct world *w, int64_t upto, int64_t acked)
