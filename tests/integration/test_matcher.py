@@ -13,6 +13,7 @@ import time
 import uuid
 
 import pytest
+from lib import kafka
 from lib.wait import holds_for, wait_until
 from lib.world import RedisServer, World, order_id_of
 
@@ -575,6 +576,24 @@ def test_refuses_to_start(world, alone):
     assert refuses(w, "LogAppendTime")
     alone.redis.config_set("maxmemory-policy", "allkeys-lru")
     assert refuses(alone, "noeviction")
+
+
+def test_a_topic_that_grows(world):
+    """Nobody decides on: what the new partition holds has no state, and no item leads there."""
+    w = world
+    items = open_all(w)
+    first, second = w.matcher().ready(), w.matcher().ready()
+    w.put(0, w.order(0, items[0], "ann"))
+    w.applied()
+    kafka.grow_topic(w.brokers, w.orders, w.partitions + 1)
+    # Whoever is given the new one ends, and then the other is.
+    assert {first.wait(), second.wait()} == {FAILED}
+    assert all("grown more partitions" in m.lines("program.failed")[0] for m in w.matchers)
+    m = w.matcher()
+    assert m.wait() == 1
+    assert "has 3 partitions, not 2" in m.log.read_text()
+    w.check()
+    assert w.complaints("program.failed") == []
 
 
 def test_waits_for_redis_and_a_replica_is_none(alone):

@@ -3,7 +3,7 @@
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from lib.wait import wait_until
 
@@ -78,6 +78,26 @@ def delete_topic(brokers, topic):
 
     patiently(delete)
     wait_until(lambda: topic not in patiently(lambda: admin.list_topics(timeout=10)).topics, 60, f"{topic} is gone")
+
+
+def grow_topic(brokers, topic, partitions):
+    """Returns when the broker leads so many partitions of it."""
+    admin = AdminClient({"bootstrap.servers": brokers})
+
+    def grow():
+        try:
+            _done(admin.create_partitions([NewPartitions(topic, partitions)]))
+        except KafkaException as e:
+            # So it says when it has as many, asked again after an answer that was lost.
+            if e.args[0].code() != KafkaError.INVALID_PARTITIONS:
+                raise
+
+    def is_grown():
+        known = patiently(lambda: admin.list_topics(topic, timeout=10)).topics[topic].partitions
+        return len(known) == partitions and all(p.leader >= 0 for p in known.values())
+
+    patiently(grow)
+    wait_until(is_grown, 60, f"{topic} has {partitions} partitions")
 
 
 def configure(brokers, resource):
