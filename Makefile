@@ -257,7 +257,7 @@ tidy: | deps-build deps-unit deps-lint ## clang-tidy; every finding is an error
 	@$(MAKE) --no-print-directory --keep-going --output-sync $(JOBS) tidied
 
 lint: all | deps-lint ## shellcheck, flake8; what common/ may include; options missing from sample or docs
-	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x
+	@git ls-files -z '*.sh' .ci/run .ci/nightly | xargs -0 shellcheck -x
 	@git ls-files -z '*.py' | xargs -0 flake8 --isolated --select=E9,F --extend-ignore=F811 # fixtures
 	@! grep -nE '^#include "(producer|matcher|guardian|ctl|tools)/' common/*.[ch] || \
 	    { echo "common/ includes nothing from a daemon" >&2; exit 1; }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # run.sh SECONDS FUZZER - runs a fuzzer for so long and says in a line what came of it.
 #
-# Starts from the corpus in the repository and what earlier runs added to BUILD/corpus/.  A finding
-# ends the fuzzer; its input is kept, and the line says how to play it again.
+# Starts from the corpus in the repository and what earlier runs added to BUILD/corpus/, and draws by
+# SEED if there is one.  A finding ends the fuzzer; its input is kept, and the line says how to play it
+# again.
 set -euo pipefail
 seconds=$1
 fuzzer=$2
@@ -11,14 +12,14 @@ name=$(basename "$fuzzer" _fuzz)
 fuzz=$(dirname "$fuzzer")
 corpus=$(dirname "$fuzz")/corpus/$name
 log=$fuzz/$name.log
-dict=()
+flags=(${SEED:+"-seed=$SEED"})
 
 mkdir -p "$corpus"
 rm -f "$fuzz/found/$name"-*
 mkdir -p "$fuzz/found"
-[[ ! -e $here/$name.dict ]] || dict=("-dict=$here/$name.dict")
+[[ ! -e $here/$name.dict ]] || flags+=("-dict=$here/$name.dict")
 if "$fuzzer" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 -print_final_stats=1 \
-    -artifact_prefix="$fuzz/found/$name-" "${dict[@]}" "$corpus" "$here/corpus/$name" \
+    -artifact_prefix="$fuzz/found/$name-" "${flags[@]}" "$corpus" "$here/corpus/$name" \
     >"$log" 2>&1 </dev/null; then
     echo "fuzz $name: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") runs," \
         "coverage $(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1), $seconds s"
