@@ -118,8 +118,9 @@ int64_t fold_changed(const struct fold *f, enum fold_table table, struct slice f
 /*
  * Loading: makes a fresh fold the state at a position, from what Redis must hold there.  First the
  * log (its counts are made anew) and `holds`, then items, operations, payments and orders in this
- * order of tables, then the live holds of each hold_ms in due order.  Each fails with ERR_FATAL on
- * text that is none; then the fold is of no use.
+ * order of tables, then the live holds of each hold_ms in due order, one of every reserved order.
+ * Each fails with ERR_FATAL on text that is none, or that says again what was said; then the fold is of
+ * no use.  Whether the numbers add up is not asked.
  */
 struct fold_field {
     struct slice name, value;

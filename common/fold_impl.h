@@ -37,6 +37,7 @@ struct payment {
     struct node node;
     struct payment *next_listed; /* with the same order */
     char answer;                 /* 'P' or 'R' */
+    bool is_listed;              /* while a state is loaded */
     uint8_t reason;
     char order_id[IDS_ORDER_LEN];
     int64_t offset;

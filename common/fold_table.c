@@ -200,6 +200,10 @@ size_t fold_forget(struct fold *f, struct user *user, const struct item *item)
         next = order->next;
         order->next = NULL;
         if (order->item == item) {
+            /* Only in a loaded state, whose item denied that it is held. */
+            if (order->state == ORDER_RESERVED) {
+                fold_dequeue(f, order);
+            }
             fold_note(f, order, FOLD_ARCHIVED);
             order->next = f->free_orders;
             f->free_orders = order;

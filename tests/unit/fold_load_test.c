@@ -281,12 +281,147 @@ static void what_is_no_state_is_refused(void **state)
     }
 }
 
+/* ---- what somebody wrote into MySQL by hand ---- */
+
+#define ORDER1 "00000000-0000-7000-8000-000000000001"
+#define ORDER2 "00000000-0000-7000-8000-000000000002"
+
+/* A state with two hold_ms, an item of the first, and a payment that is listed. */
+static struct fold *some_state(void)
+{
+    const struct {
+        enum fold_table table;
+        struct fold_field field;
+    } fields[] = {
+        {FOLD_ITEMS, {SLICE_LIT("pen"), SLICE_LIT("9 7 0 2 5 100 0 0 c 1")}},
+        {FOLD_OPERATIONS, {SLICE_LIT("op"), SLICE_LIT("pen 2")}},
+        {FOLD_PAYMENTS, {SLICE_LIT("paid"), SLICE_LIT("P 0 " ORDER1 " 9")}},
+        {FOLD_PAYMENTS, {SLICE_LIT("late"), SLICE_LIT("R 10 " ORDER1 " 11")}},
+        {FOLD_ORDERS,
+         {SLICE_LIT("ann"),
+          SLICE_LIT(ORDER1 " pen 2 P 0 5100 4 Ppaid;" ORDER2 " pen 1 H 0 5200 7 -")}},
+    };
+    const struct fold_hold hold = {SLICE_LIT("200"), SLICE_LIT(ORDER2), SLICE_LIT("ann")};
+    static const struct fold_log log = {
+        .genesis = LOG_ID, .partitions = 1, .rules = 2, .watermark = 20, .log_time = 5000};
+    struct fold *f = fold_create(0, 1);
+    struct err err;
+
+    assert_true(fold_load_log(f, &log, SLICE_LIT("100,200"), &err));
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        assert_true(fold_load(f, fields[i].table, &fields[i].field, &err));
+    }
+    assert_true(fold_load_hold(f, &hold, &err));
+    return f;
+}
+
+static void what_contradicts_what_was_loaded_is_refused(void **state)
+{
+    static const struct {
+        enum fold_table table;
+        const char *name, *value;
+    } wrong[] = {
+        {FOLD_ITEMS, "pen", "9 7 0 2 5 100 0 0 c 1"}, /* once more */
+        {FOLD_ITEMS, "cup", "9 9 0 0 5 300 0 0 o 1"}, /* no such queue */
+        {FOLD_ITEMS, "", "9 9 0 0 5 100 0 0 o 1"},
+        {FOLD_OPERATIONS, "op", "pen 2"},
+        {FOLD_OPERATIONS, "op;2", "pen 2"},
+        {FOLD_OPERATIONS, "op2", "pen 2 "},
+        {FOLD_OPERATIONS, "op2", " 2"},
+        {FOLD_PAYMENTS, "paid", "P 0 " ORDER1 " 9"},
+        {FOLD_PAYMENTS, "other", "X 0 " ORDER1 " 9"},
+        {FOLD_PAYMENTS, "other", "P 10 " ORDER1 " 9"}, /* paid, and why not */
+        {FOLD_PAYMENTS, "other", "P 0 00000000-0000-1000-8000-000000000001 9"},
+        {FOLD_ORDERS, "ann", ORDER1 " pen 2 P 0 5100 4 -"},
+        {FOLD_ORDERS, "bob", ""},
+        {FOLD_ORDERS, "bob", ORDER1 " pen 2 P 0 5100 4 -;" ORDER1 " pen 2 P 0 5100 4 -"},
+        {FOLD_ORDERS, "bob", ORDER1 " pen 2 P 0 5100 4 Rlate,Rlate"}, /* a list without an end */
+        {FOLD_ORDERS, "bob", ORDER1 " pen 2 P 0 5100 4 Ppaid"},       /* ann's order has it */
+        {FOLD_ORDERS, "bob", ORDER1 " pen 2 P 0 5100 4 Plate"},
+        {FOLD_ORDERS, "bob", ORDER2 " pen 2 P 0 5100 4 Rlate"}, /* it names the other */
+    };
+    const struct fold_hold holds[] = {
+        {SLICE_LIT("200"), SLICE_LIT(ORDER2), SLICE_LIT("ann")}, /* once more */
+        {SLICE_LIT("300"), SLICE_LIT(ORDER2), SLICE_LIT("ann")},
+        {SLICE_LIT("100"), SLICE_LIT(ORDER1), SLICE_LIT("ann")}, /* paid */
+        {SLICE_LIT("100"), SLICE_LIT("0000"), SLICE_LIT("ann")},
+    };
+    static const char *const lists[] = {"100,", ",100", "100,,200", "100,100", "0", "x"};
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        const struct fold_field field = {slice_str(wrong[i].name), slice_str(wrong[i].value)};
+        struct fold *f = some_state();
+
+        assert_false(fold_load(f, wrong[i].table, &field, &err));
+        assert_int_equal(err.kind, ERR_FATAL);
+        fold_destroy(f);
+    }
+    for (size_t i = 0; i < sizeof(holds) / sizeof(holds[0]); i++) {
+        struct fold *f = some_state();
+
+        assert_false(fold_load_hold(f, &holds[i], &err));
+        fold_destroy(f);
+    }
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        const struct fold_log log = {.watermark = 20};
+        struct fold *f = fold_create(0, 1);
+
+        assert_false(fold_load_log(f, &log, slice_str(lists[i]), &err));
+        fold_destroy(f);
+    }
+}
+
+static bool count(struct slice hold_ms, struct slice entry, void *arg)
+{
+    int *n = arg;
+
+    (void)hold_ms;
+    (void)entry;
+    ++*n;
+    return true;
+}
+
+static int count_holds(const struct fold *f)
+{
+    int n = 0;
+
+    fold_each_hold(f, count, &n);
+    return n;
+}
+
+/* The item says that nothing of it is held, so it may be archived; an order of it is. */
+static void an_order_held_against_its_item_is_forgotten_whole(void **state)
+{
+    const struct fold_record archive = {
+        .offset = 21,
+        .timestamp = 5000,
+        .value = SLICE_LIT("{\"type\":\"archive\",\"op_id\":\"a\",\"item_id\":\"pen\","
+                           "\"users\":\"ann\"}"),
+    };
+    const struct fold_record later = {
+        .offset = 22, .timestamp = 6000, .value = SLICE_LIT("{\"type\":\"tick\"}")};
+    struct fold *f = some_state();
+    struct err err;
+
+    (void)state;
+    assert_int_equal(count_holds(f), 1);
+    assert_true(fold_apply(f, &archive, NULL, &err));
+    assert_int_equal(fold_users(f), 0);
+    assert_int_equal(count_holds(f), 0);
+    assert_true(fold_apply(f, &later, NULL, &err));
+    fold_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loaded_fold_goes_on_as_the_other),
         cmocka_unit_test(what_was_loaded_has_the_offset_of_its_state),
         cmocka_unit_test(what_is_no_state_is_refused),
+        cmocka_unit_test(what_contradicts_what_was_loaded_is_refused),
+        cmocka_unit_test(an_order_held_against_its_item_is_forgotten_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
