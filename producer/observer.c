@@ -17,11 +17,10 @@
 #include "common/slice.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
+#include "producer/observation.h"
 
 enum {
     LINE_MAX_BYTES = 64,
-    TOOK_MAX_MS = 3600000,
-    ORDERS_MAX = 1000000,
 };
 
 struct observer {
@@ -32,29 +31,15 @@ struct observer {
     struct evbuffer *bytes;
 };
 
-/* The next word as a number. */
-static bool take_number(struct slice *rest, int64_t min, int64_t max, int64_t *out)
-{
-    return slice_to_i64(slice_cut(*rest, ' ', rest), min, max, out);
-}
-
 static bool take_line(struct observer *o, struct slice line)
 {
-    const struct slice name = slice_cut(line, ' ', &line);
-    int64_t partition, took_ms, orders;
-    int side = 0;
+    struct observation seen;
 
-    while (side < LIMITER_SIDES && !slice_eq(name, slice_str(limiter_side_names[side]))) {
-        side++;
-    }
-    if (side == LIMITER_SIDES || !take_number(&line, 0, door_partitions(o->door) - 1, &partition) ||
-        !take_number(&line, 0, TOOK_MAX_MS, &took_ms) ||
-        !take_number(&line, 1, ORDERS_MAX, &orders) || line.ptr != NULL) {
+    if (!observation_parse(line, door_partitions(o->door), &seen)) {
         return false;
     }
-    door_observe(o->door, (int)partition, (enum limiter_side)side, took_ms, orders,
-                 clock_mono_ms());
-    stats_add(o->stats, STAT_OBSERVED, orders);
+    door_observe(o->door, seen.partition, seen.side, seen.took_ms, seen.orders, clock_mono_ms());
+    stats_add(o->stats, STAT_OBSERVED, seen.orders);
     return true;
 }
 
