@@ -122,8 +122,9 @@ $(SCHEMA): $(sort $(wildcard schema/*.sql)) tools/embed-schema.sh
 	tools/embed-schema.sh $(filter %.sql,$^) >$@
 
 # What is fuzzed must be pure: it is compiled from source, with the fuzzer's instrumentation.
-FUZZED := $(wildcard common/*.c matcher/part*.c) guardian/letter.c guardian/peek_reply.c \
-          $(patsubst %,matcher/%.c,queue replay script) $(patsubst %,producer/%.c,http_parse input lookup_reply proxies)
+FUZZED := $(wildcard common/*.c matcher/part*.c) $(patsubst %,guardian/%.c,letter peek_reply tail) \
+          $(patsubst %,matcher/%.c,queue replay script) \
+          $(patsubst %,producer/%.c,http_parse input limiter lookup_reply observation proxies)
 FUZZFLAGS := -std=gnu11 -g -O1 -fsanitize=address,undefined
 $(BUILD)/fuzz/obj/%.o: %.c Makefile | $(SCRIPTS) deps-build deps-fuzz
 	@mkdir -p $(@D)
