@@ -389,7 +389,7 @@ class Field:
         lines are what faults are answered with."""
         marks = ("Sanitizer", "runtime error:", "Assertion", "partition.halted")
         known = tuple(f" partition.halted partition={p} reason={r} " for p in range(PARTITIONS) for r in self.row.halts)
-        signals = (signal.SIGKILL, *self.row.signals)
+        signals = (signal.SIGKILL, signal.SIGTERM, *self.row.signals)  # SIGTERM: before it could listen
         for daemon in self.daemons.values():
             for status in daemon.ends:
                 if (status == HALTED and not self.row.halts) or (status < 0 and -status not in signals):

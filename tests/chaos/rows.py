@@ -31,7 +31,7 @@ class Row:
     shared: bool = True  # needs no stack of its own
     links: tuple = ()  # doors that shoppers reach through a proxy
     halts: tuple = ()  # reasons for which a partition may halt; nobody halts for any other
-    signals: tuple = ()  # that daemons may end by, beside SIGKILL
+    signals: tuple = ()  # that daemons may end by, beside those that we send
 
 
 def row(name, title, **options):
