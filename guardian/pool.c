@@ -1,7 +1,10 @@
 /*
- * One mutex guards both lists.  The loop's thread appends to `queued` and empties `finished`; writer
+ * One mutex guards all lists.  The loop's thread appends to the queues and empties `finished`; writer
  * threads do the opposite, and wake the loop through an eventfd when `finished` was empty.  Nobody
  * holds the mutex while doing anything slow.
+ *
+ * A long job is taken before short ones: few may run, and whoever takes one sees to it that another
+ * thread is there for the rest.
  */
 #include "guardian/pool.h"
 
@@ -37,8 +40,9 @@ struct pool {
 
     pthread_mutex_t mutex;
     pthread_cond_t has_work;
-    struct job_list queued, finished;
-    size_t n_queued, n_threads, n_idle, n_leaving;
+    struct job_list queued, queued_long, finished;
+    size_t n_queued, n_queued_long;
+    size_t n_threads, n_long, n_idle, n_leaving; /* n_long: threads that run a long job */
     bool is_ending;
 };
 
@@ -50,7 +54,10 @@ struct start {
 
 size_t pool_size(const struct pool_load *load)
 {
-    if (load->queued > 2 * load->threads && load->idle == 0 && load->threads < load->threads_max) {
+    const bool is_short =
+        load->threads < POOL_THREADS_MIN || (load->queued > 2 * load->threads && load->idle == 0);
+
+    if (is_short && load->threads < load->threads_max) {
         return load->threads + 1;
     }
     if (load->half_idle_ms >= SHRINK_AFTER_MS && load->threads > POOL_THREADS_MIN) {
@@ -77,69 +84,27 @@ static struct pool_job *take_first(struct job_list *list)
     return job;
 }
 
-/* Waits for a job; NULL: this thread is to end.  With the mutex held. */
-static struct pool_job *await_job(struct pool *p)
+/* ---- with the mutex held ---- */
+
+static bool may_take_long(const struct pool *p)
 {
-    p->n_idle++;
-    while (p->queued.head == NULL && !p->is_ending && p->n_leaving == 0) {
-        (void)pthread_cond_wait(&p->has_work, &p->mutex);
-    }
-    p->n_idle--;
-    if (p->is_ending) {
-        return NULL;
-    }
-    if (p->queued.head == NULL) {
-        p->n_leaving--;
-        return NULL;
-    }
-    p->n_queued--;
-    return take_first(&p->queued);
+    return p->queued_long.head != NULL && p->n_long < p->settings->threads_max / 2;
 }
 
-static void give_back(struct pool *p, struct pool_job *job)
+static struct pool_load load_of(const struct pool *p)
 {
-    const uint64_t one = 1;
-    bool was_empty = p->finished.head == NULL;
-
-    append(&p->finished, job);
-    if (was_empty && write(p->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN) {
-        log_error("pool.wake_failed", LOG_ERRNO(errno));
-    }
-}
-
-static void *run_thread(void *arg)
-{
-    struct start start = *(struct start *)arg;
-    struct pool *p = start.pool;
-    struct pool_tools tools = {
-        .db = db_create(p->settings->mysql, DB_SESSION_WRITE),
-        .redis = peek_create(p->settings->redis, p->settings->redis_timeout_ms),
+    return (struct pool_load){
+        .threads = p->n_threads - p->n_leaving - p->n_long,
+        .threads_max = p->settings->threads_max - p->n_long,
+        .idle = p->n_idle,
+        .queued = p->n_queued + (may_take_long(p) ? p->n_queued_long : 0),
     };
-    struct pool_job *job;
-
-    free(arg);
-    db_thread_start();
-    buf_init(&tools.sql, POOL_SQL_BYTES);
-    (void)pthread_mutex_lock(&p->mutex);
-    while ((job = await_job(p)) != NULL) {
-        (void)pthread_mutex_unlock(&p->mutex);
-        job->run(job, &tools);
-        (void)pthread_mutex_lock(&p->mutex);
-        give_back(p, job);
-    }
-    p->n_threads--;
-    p->is_live[start.place] = false;
-    (void)pthread_mutex_unlock(&p->mutex);
-    db_destroy(tools.db);
-    peek_destroy(tools.redis);
-    buf_fini(&tools.sql);
-    db_thread_stop();
-    return NULL;
 }
+
+static void *run_thread(void *arg);
 
 /*
- * With the mutex held.  The thread that had the place before, if any, needs the mutex no more, so it
- * can be joined here.
+ * The thread that had the place before, if any, needs the mutex no more, so it can be joined here.
  */
 static bool add_thread(struct pool *p)
 {
@@ -164,6 +129,102 @@ static bool add_thread(struct pool *p)
     p->is_live[place] = true;
     p->n_threads++;
     return true;
+}
+
+/* One thread more, if that many are wanted; one that is to end stays instead. */
+static void grow(struct pool *p)
+{
+    const struct pool_load load = load_of(p);
+
+    if (pool_size(&load) <= load.threads) {
+        return;
+    }
+    if (p->n_leaving > 0) {
+        p->n_leaving--;
+    } else {
+        (void)add_thread(p);
+    }
+}
+
+/* NULL: there is none that may run. */
+static struct pool_job *take_job(struct pool *p)
+{
+    struct pool_job *job = NULL;
+
+    if (may_take_long(p)) {
+        job = take_first(&p->queued_long);
+        p->n_queued_long--;
+        p->n_long++;
+        grow(p);
+    } else if (p->queued.head != NULL) {
+        job = take_first(&p->queued);
+        p->n_queued--;
+    }
+    return job;
+}
+
+/* Waits for a job; NULL: this thread is to end. */
+static struct pool_job *await_job(struct pool *p)
+{
+    struct pool_job *job;
+
+    p->n_idle++;
+    while (p->queued.head == NULL && !may_take_long(p) && !p->is_ending && p->n_leaving == 0) {
+        (void)pthread_cond_wait(&p->has_work, &p->mutex);
+    }
+    p->n_idle--;
+    if (p->is_ending) {
+        return NULL;
+    }
+    job = take_job(p);
+    if (job == NULL) {
+        p->n_leaving--;
+    }
+    return job;
+}
+
+static void give_back(struct pool *p, struct pool_job *job)
+{
+    const uint64_t one = 1;
+    bool was_empty = p->finished.head == NULL;
+
+    append(&p->finished, job);
+    if (was_empty && write(p->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN) {
+        log_error("pool.wake_failed", LOG_ERRNO(errno));
+    }
+}
+
+/* ---- threads, and the loop ---- */
+
+static void *run_thread(void *arg)
+{
+    struct start start = *(struct start *)arg;
+    struct pool *p = start.pool;
+    struct pool_tools tools = {
+        .db = db_create(p->settings->mysql, DB_SESSION_WRITE),
+        .redis = peek_create(p->settings->redis, p->settings->redis_timeout_ms),
+    };
+    struct pool_job *job;
+
+    free(arg);
+    db_thread_start();
+    buf_init(&tools.sql, POOL_SQL_BYTES);
+    (void)pthread_mutex_lock(&p->mutex);
+    while ((job = await_job(p)) != NULL) {
+        (void)pthread_mutex_unlock(&p->mutex);
+        job->run(job, &tools);
+        (void)pthread_mutex_lock(&p->mutex);
+        p->n_long -= job->is_long ? 1 : 0;
+        give_back(p, job);
+    }
+    p->n_threads--;
+    p->is_live[start.place] = false;
+    (void)pthread_mutex_unlock(&p->mutex);
+    db_destroy(tools.db);
+    peek_destroy(tools.redis);
+    buf_fini(&tools.sql);
+    db_thread_stop();
+    return NULL;
 }
 
 static void on_woken(evutil_socket_t fd, short what ATTR_UNUSED, void *arg)
@@ -191,23 +252,20 @@ static void on_chores(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, vo
 {
     struct pool *p = arg;
     int64_t now_ms = clock_mono_ms();
-    struct pool_load load = {.threads_max = p->settings->threads_max};
-    size_t wanted;
+    struct pool_load load;
 
     (void)pthread_mutex_lock(&p->mutex);
-    load.threads = p->n_threads - p->n_leaving;
-    load.idle = p->n_idle;
-    load.queued = p->n_queued;
+    load = load_of(p);
     if (2 * load.idle < load.threads) {
         p->half_idle_since_ms = now_ms;
     }
     load.half_idle_ms = now_ms - p->half_idle_since_ms;
-    wanted = pool_size(&load);
-    if (wanted < load.threads) {
+    if (pool_size(&load) < load.threads) {
         p->n_leaving++;
         p->half_idle_since_ms = now_ms;
         (void)pthread_cond_signal(&p->has_work);
     }
+    grow(p); /* again, where no thread was to be had */
     (void)pthread_mutex_unlock(&p->mutex);
 }
 
@@ -234,6 +292,7 @@ struct pool *pool_create(struct event_base *base, const struct pool_settings *se
     p->threads = xcalloc(settings->threads_max, sizeof(*p->threads));
     p->is_live = xcalloc(settings->threads_max, sizeof(*p->is_live));
     p->queued.tail = &p->queued.head;
+    p->queued_long.tail = &p->queued_long.head;
     p->finished.tail = &p->finished.head;
     p->half_idle_since_ms = clock_mono_ms();
     (void)pthread_mutex_init(&p->mutex, NULL);
@@ -288,17 +347,10 @@ void pool_destroy(struct pool *p)
 
 void pool_submit(struct pool *p, struct pool_job *job)
 {
-    struct pool_load load = {.threads_max = p->settings->threads_max};
-
     (void)pthread_mutex_lock(&p->mutex);
-    append(&p->queued, job);
-    p->n_queued++;
-    load.threads = p->n_threads - p->n_leaving;
-    load.idle = p->n_idle;
-    load.queued = p->n_queued;
-    if (p->n_threads < p->settings->threads_max && pool_size(&load) > load.threads) {
-        (void)add_thread(p);
-    }
+    append(job->is_long ? &p->queued_long : &p->queued, job);
+    *(job->is_long ? &p->n_queued_long : &p->n_queued) += 1;
+    grow(p);
     (void)pthread_cond_signal(&p->has_work);
     (void)pthread_mutex_unlock(&p->mutex);
 }

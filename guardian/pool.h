@@ -6,7 +6,9 @@
  * one asking per partition.
  *
  * The pool grows when jobs queue up behind busy threads and shrinks when half of them have been idle
- * for half a minute; there are at least POOL_THREADS_MIN, each with its own connections.
+ * for half a minute; there are at least POOL_THREADS_MIN, each with its own connections.  A thread that
+ * runs a long job does not count: another takes its place, so that short jobs do not wait for
+ * it.  At most half of threads_max run long ones; more of them wait for their turn.
  */
 #ifndef GUARDIAN_POOL_H
 #define GUARDIAN_POOL_H
@@ -39,6 +41,7 @@ struct pool_tools {
 struct pool_job {
     void (*run)(struct pool_job *job, struct pool_tools *tools); /* on a writer thread */
     void (*done)(struct pool_job *job, void *arg);               /* on the loop's */
+    bool is_long;                                                /* it may take minutes */
     struct pool_job *next;
 };
 
@@ -66,7 +69,7 @@ void pool_submit(struct pool *p, struct pool_job *job);
 
 size_t pool_threads(struct pool *p);
 
-/* What decides about growing and shrinking. */
+/* What decides about growing and shrinking; threads that run a long job are none of these. */
 struct pool_load {
     size_t threads, threads_max, idle, queued;
     int64_t half_idle_ms; /* for how long half of them have been idle */

@@ -45,6 +45,8 @@ static void run_rebuild(struct pool_job *job, struct pool_tools *tools ATTR_UNUS
 {
     struct mender *m = (struct mender *)job;
 
+    log_warn("rebuild.begins", LOG_INT("partition", m->part->partition),
+             LOG_STR("cause", mend_cause_name(m->cause)));
     m->end = rebuild_partition(&m->rebuild, &m->err);
 }
 
@@ -95,9 +97,7 @@ static void begin_rebuild(struct mender *m, enum mend_cause cause)
         .partition = part->partition,
         .cancelled = &part->service->is_leaving,
     };
-    m->job = (struct pool_job){.run = run_rebuild, .done = done_rebuild};
-    log_warn("rebuild.begins", LOG_INT("partition", part->partition),
-             LOG_STR("cause", mend_cause_name(cause)));
+    m->job = (struct pool_job){.run = run_rebuild, .done = done_rebuild, .is_long = true};
     pool_submit(part->service->pool, &m->job);
 }
 

@@ -14,8 +14,10 @@ static const struct conf_option own[] = {
              "Events per transaction, about; twice as many may wait per partition."),
     CONF_MS("batch-linger", struct settings, linger_ms, "250ms", 0, 3600000,
             "Least time from one transaction of a partition to its next, unless that is full."),
-    CONF_INT("workers-max", struct settings, workers_max, 16, 4, 256,
-             "Most writer threads, each with a connection to MySQL; there are at least 4."),
+    CONF_INT(
+        "workers-max", struct settings, workers_max, 16, 4, 256,
+        "Most writer threads, each with a connection to MySQL; there are at least 4. At most half "
+        "of them rebuild."),
     CONF_MS("probe-after", struct settings, probe_ms, "2s", 50, 600000,
             "Silence of a partition after which Redis is asked whether an outcome is missing."),
     CONF_BOOL("auto-rebuild", struct settings, auto_rebuild, true,

@@ -2,6 +2,7 @@
  * The small decisions of the guardian: how many writers, what an error of MySQL means, where a
  * migration's statements end, which status a report has.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,14 @@ static void the_pool_grows_with_the_backlog(void **state)
     assert_int_equal(size_of(4, 0, 9, 0), 5);
     assert_int_equal(size_of(4, 1, 9, 0), 4);
     assert_int_equal(size_of(8, 0, 100, 0), 8);
+}
+
+static void the_pool_replaces_threads_that_are_kept_busy_for_long(void **state)
+{
+    (void)state;
+    assert_int_equal(size_of(3, 0, 1, 0), 4);
+    assert_int_equal(size_of(0, 0, 0, 0), 1);
+    assert_int_equal(size_of(3, 3, 0, 3600000), 4);
 }
 
 static void the_pool_shrinks_when_half_of_it_is_idle_for_long(void **state)
@@ -102,6 +111,123 @@ static void every_job_comes_back_once(void **state)
     }
     event_base_free(base);
     free(jobs);
+}
+
+enum { PATIENCE_S = 60 };
+
+/* Where jobs wait until they may end. */
+struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    int n_waiting, waiting_max;
+    bool is_open;
+};
+
+struct waiting {
+    struct counted counted;
+    struct gate *gate;
+};
+
+static void run_waiting(struct pool_job *job, struct pool_tools *tools)
+{
+    struct gate *gate = ((struct waiting *)job)->gate;
+
+    (void)pthread_mutex_lock(&gate->mutex);
+    gate->n_waiting++;
+    if (gate->n_waiting > gate->waiting_max) {
+        gate->waiting_max = gate->n_waiting;
+    }
+    (void)pthread_cond_broadcast(&gate->changed);
+    while (!gate->is_open) {
+        (void)pthread_cond_wait(&gate->changed, &gate->mutex);
+    }
+    gate->n_waiting--;
+    (void)pthread_mutex_unlock(&gate->mutex);
+    run_counted(job, tools);
+}
+
+static int await_waiting(struct gate *gate, int n)
+{
+    struct timespec until;
+    int rc = 0;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    (void)pthread_mutex_lock(&gate->mutex);
+    while (gate->n_waiting < n && rc == 0) {
+        rc = pthread_cond_timedwait(&gate->changed, &gate->mutex, &until);
+    }
+    n = gate->n_waiting;
+    (void)pthread_mutex_unlock(&gate->mutex);
+    return n;
+}
+
+static void dispatch_patiently(struct event_base *base)
+{
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
+
+    (void)event_base_loopexit(base, &patience);
+    (void)event_base_dispatch(base);
+}
+
+/* So many long jobs that do not end, of which so many may run; short ones come back all the same. */
+static void short_jobs_pass(int n_long, int n_running)
+{
+    enum { SHORT = 3, LONG_MAX = 32 };
+    struct db_settings mysql = {.host = "127.0.0.1", .port = 1, .timeout_ms = 1000};
+    struct options_redis redis = {.host = "127.0.0.1", .port = 1};
+    struct pool_settings settings = {.mysql = &mysql, .redis = &redis, .threads_max = 16};
+    struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, false};
+    struct waiting jobs[LONG_MAX];
+    struct counted others[SHORT];
+    struct event_base *base = event_base_new();
+    struct err err = {0};
+    struct pool *pool = pool_create(base, &settings, &err);
+    int left = SHORT;
+    int long_left = n_long;
+
+    assert_non_null(pool);
+    for (int i = 0; i < n_long; i++) {
+        jobs[i] = (struct waiting){
+            .counted = {.job = {.run = run_waiting, .done = done_counted, .is_long = true},
+                        .base = base,
+                        .left = &long_left},
+            .gate = &gate};
+        pool_submit(pool, &jobs[i].counted.job);
+    }
+    assert_int_equal(await_waiting(&gate, n_running), n_running);
+    for (int i = 0; i < SHORT; i++) {
+        others[i] = (struct counted){
+            .job = {.run = run_counted, .done = done_counted}, .base = base, .left = &left};
+        pool_submit(pool, &others[i].job);
+    }
+    dispatch_patiently(base);
+    assert_int_equal(left, 0);
+    assert_int_equal(long_left, n_long);
+    assert_in_range(pool_threads(pool), n_running + POOL_THREADS_MIN, 16);
+
+    (void)pthread_mutex_lock(&gate.mutex);
+    gate.is_open = true;
+    (void)pthread_cond_broadcast(&gate.changed);
+    (void)pthread_mutex_unlock(&gate.mutex);
+    dispatch_patiently(base);
+    assert_int_equal(long_left, 0);
+    assert_int_equal(gate.waiting_max, n_running);
+    pool_destroy(pool);
+    event_base_free(base);
+}
+
+static void long_jobs_keep_no_other_waiting(void **state)
+{
+    (void)state;
+    short_jobs_pass(4, 4);
+    short_jobs_pass(8, 8);
+}
+
+static void long_jobs_have_no_more_than_half_of_the_threads(void **state)
+{
+    (void)state;
+    short_jobs_pass(20, 8);
 }
 
 static void errors_of_mysql_are_waited_for_or_halt(void **state)
@@ -204,8 +330,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_pool_grows_with_the_backlog),
+        cmocka_unit_test(the_pool_replaces_threads_that_are_kept_busy_for_long),
         cmocka_unit_test(the_pool_shrinks_when_half_of_it_is_idle_for_long),
         cmocka_unit_test(every_job_comes_back_once),
+        cmocka_unit_test(long_jobs_keep_no_other_waiting),
+        cmocka_unit_test(long_jobs_have_no_more_than_half_of_the_threads),
         cmocka_unit_test(errors_of_mysql_are_waited_for_or_halt),
         cmocka_unit_test(a_migration_is_cut_into_statements),
         cmocka_unit_test(the_worst_is_the_status_of_a_report),
