@@ -98,13 +98,17 @@ rd_kafka_conf_t *kafka_conf(const struct kafka_settings *settings, enum conf_kaf
     return conf;
 }
 
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err)
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, bool is_watched,
+                         struct err *err)
 {
     char why[200];
     rd_kafka_t *rk = rd_kafka_new(type, conf, why, sizeof(why));
 
     if (rk == NULL) {
-        rd_kafka_conf_destroy(conf);
+        /* librdkafka (issue 4142) may have freed its interceptors: 3 KB are given up, not freed twice. */
+        if (!is_watched) {
+            rd_kafka_conf_destroy(conf);
+        }
         (void)err_set(err, ERR_FATAL, "kafka: %s", why);
         return NULL;
     }
@@ -440,7 +444,7 @@ bool kafka_check_topics(const struct kafka_settings *settings, const struct kafk
     };
     const struct rd_kafka_metadata *md = NULL;
     rd_kafka_conf_t *conf = kafka_conf(settings, CONF_KAFKA_ANY, none, invariants, err);
-    rd_kafka_t *rk = conf == NULL ? NULL : kafka_client(RD_KAFKA_CONSUMER, conf, err);
+    rd_kafka_t *rk = conf == NULL ? NULL : kafka_client(RD_KAFKA_CONSUMER, conf, false, err);
     rd_kafka_resp_err_t rc;
     bool ok = true;
 

@@ -356,7 +356,7 @@ struct kafka_consumer *kafka_consumer_create(struct event_base *base,
     (void)rd_kafka_conf_interceptor_add_on_new(conf, "lineage", watch_requests, c->lineage);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE |
                                        RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
-    c->rk = kafka_client(RD_KAFKA_CONSUMER, conf, err);
+    c->rk = kafka_client(RD_KAFKA_CONSUMER, conf, true, err);
     if (c->rk == NULL) {
         goto fail;
     }

@@ -25,8 +25,8 @@ rd_kafka_conf_t *kafka_conf(const struct kafka_settings *settings, enum conf_kaf
                             const struct kafka_property *invariants,
                             struct err *err) ATTR_MUSTCHECK;
 
-/* Makes the client; conf is consumed also on failure. */
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+/* Makes the client; conf is consumed also on failure.  is_watched: it has interceptors. */
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, bool is_watched,
                          struct err *err) ATTR_MUSTCHECK;
 
 /* Logs RD_KAFKA_EVENT_LOG and errors that cure themselves, at a bounded rate. */

@@ -136,7 +136,7 @@ struct kafka_producer *kafka_producer_create(struct event_base *base,
     p->report = settings->report;
     p->fatal = settings->fatal;
     p->arg = settings->arg;
-    p->rk = kafka_client(RD_KAFKA_PRODUCER, conf, err);
+    p->rk = kafka_client(RD_KAFKA_PRODUCER, conf, false, err);
     if (p->rk != NULL) {
         p->pump = kafka_pump_create(base, rd_kafka_queue_get_main(p->rk), serve, p, err);
     }

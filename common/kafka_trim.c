@@ -61,7 +61,7 @@ bool kafka_delete_before(const struct kafka_settings *settings, const char *topi
 {
     static const struct kafka_property none[] = {{NULL, NULL}};
     rd_kafka_conf_t *conf = kafka_conf(settings, CONF_KAFKA_ANY, none, none, err);
-    rd_kafka_t *rk = conf == NULL ? NULL : kafka_client(RD_KAFKA_PRODUCER, conf, err);
+    rd_kafka_t *rk = conf == NULL ? NULL : kafka_client(RD_KAFKA_PRODUCER, conf, false, err);
     rd_kafka_topic_partition_list_t *list;
     rd_kafka_DeleteRecords_t *request;
     bool ok;
