@@ -88,12 +88,18 @@ struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, 
         .calls = {.record = on_record, .stuck = on_stuck, .fatal = on_fatal, .range = on_range},
         .arg = p,
     };
+    struct err why;
 
     p->partition = partition;
     p->base = event_base_new();
-    p->consumer = p->base == NULL ? NULL : kafka_consumer_create(p->base, &settings, err);
+    if (p->base == NULL) {
+        (void)err_set(&why, ERR_RETRY, "no event loop");
+    } else {
+        p->consumer = kafka_consumer_create(p->base, &settings, &why);
+    }
     if (p->consumer == NULL) {
         pick_destroy(p);
+        (void)err_set(err, ERR_RETRY, "%s", why.text);
         return NULL;
     }
     return p;

@@ -15,7 +15,10 @@
 
 struct pick;
 
-/* All is borrowed.  NULL with err set when Kafka refuses. */
+/*
+ * All is borrowed.  NULL with ERR_RETRY when no client can be had: that says nothing of the log, and
+ * whoever starts has found out before whether the settings are good.
+ */
 struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, int partition,
                          struct err *err) ATTR_MUSTCHECK;
 void pick_destroy(struct pick *p);
