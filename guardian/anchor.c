@@ -9,7 +9,6 @@
 
 #include "common/ids.h"
 #include "common/outcome.h"
-#include "guardian/pick.h"
 
 struct search {
     const struct progress *at;
@@ -34,17 +33,17 @@ static void take_outcome(const struct kafka_record *record, void *arg)
 
 /* Finding none is no failure. */
 static bool read_outcome(const struct settings *settings, int partition, struct search *s,
-                         int64_t deadline_ms, struct err *err)
+                         const struct pick_wait *wait, struct err *err)
 {
     const struct kafka_settings kafka = settings_kafka(settings);
-    struct pick *pick = pick_create(&kafka, settings->kafka.topic_outcomes, partition, err);
+    struct pick *pick = pick_create(&kafka, settings->kafka.topic_outcomes, partition, wait, err);
     const int64_t there = s->at->outcomes_offset;
     const struct pick_span span = {there, there, take_outcome, s};
     int64_t begin, end;
-    bool ok = pick != NULL && pick_range(pick, &begin, &end, deadline_ms, err);
+    bool ok = pick != NULL && pick_range(pick, &begin, &end, err);
 
     if (ok && there >= begin && there < end) {
-        ok = pick_read(pick, &span, deadline_ms, err);
+        ok = pick_read(pick, &span, err);
     }
     pick_destroy(pick);
     if (ok && s->has_outcome &&
@@ -74,8 +73,7 @@ static bool is_ours(const struct search *s)
     return s->is_whole ? s->chain == s->at->chain : s->timestamp_ms <= s->at->log_time;
 }
 
-static bool read_log(struct pick *pick, struct search *s, struct anchor *anchor,
-                     int64_t deadline_ms, struct err *err)
+static bool read_log(struct pick *pick, struct search *s, struct anchor *anchor, struct err *err)
 {
     struct pick_span span = {s->at->position, s->at->position, take_record, s};
 
@@ -84,7 +82,7 @@ static bool read_log(struct pick *pick, struct search *s, struct anchor *anchor,
         s->chain = ids_chain_start(slice_str(s->at->genesis));
         span.from = 0;
     }
-    if (!pick_read(pick, &span, deadline_ms, err)) {
+    if (!pick_read(pick, &span, err)) {
         return false;
     }
     anchor->hash = s->hash;
@@ -118,19 +116,18 @@ static bool fits(const struct anchor *anchor, const struct progress *at, struct 
 }
 
 bool anchor_find(const struct settings *settings, int partition, const struct progress *at,
-                 int64_t deadline_ms, struct anchor *anchor, struct err *err)
+                 const struct pick_wait *wait, struct anchor *anchor, struct err *err)
 {
     const struct kafka_settings kafka = settings_kafka(settings);
     struct search s = {.at = at};
-    struct pick *pick = pick_create(&kafka, settings->kafka.topic_orders, partition, err);
+    struct pick *pick = pick_create(&kafka, settings->kafka.topic_orders, partition, wait, err);
     bool ok;
 
     *anchor = (struct anchor){0};
-    ok = pick != NULL && pick_range(pick, &anchor->begin, &anchor->end, deadline_ms, err) &&
+    ok = pick != NULL && pick_range(pick, &anchor->begin, &anchor->end, err) &&
          fits(anchor, at, err);
     if (ok && at->position >= 0) {
-        ok = read_outcome(settings, partition, &s, deadline_ms, err) &&
-             read_log(pick, &s, anchor, deadline_ms, err);
+        ok = read_outcome(settings, partition, &s, wait, err) && read_log(pick, &s, anchor, err);
     }
     outcome_fini(&s.outcome);
     pick_destroy(pick);

@@ -15,6 +15,7 @@
 
 #include "common/attr.h"
 #include "common/err.h"
+#include "guardian/pick.h"
 #include "guardian/progress.h"
 #include "guardian/settings.h"
 
@@ -26,9 +27,10 @@ struct anchor {
 
 /*
  * Fails with ERR_FATAL when MySQL cannot have been made from this log, or when the log no longer has
- * what comes after MySQL's position; ERR_RETRY when Kafka does not answer until deadline_ms.
+ * what comes after MySQL's position; ERR_RETRY when Kafka does not answer in time.
  */
 bool anchor_find(const struct settings *settings, int partition, const struct progress *at,
-                 int64_t deadline_ms, struct anchor *anchor, struct err *err) ATTR_MUSTCHECK;
+                 const struct pick_wait *wait, struct anchor *anchor,
+                 struct err *err) ATTR_MUSTCHECK;
 
 #endif /* GUARDIAN_ANCHOR_H */

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/daemon.h"
 #include "common/outcome.h"
 #include "common/xmalloc.h"
@@ -100,7 +99,7 @@ static bool find_first_outcome(struct trim *t, int partition, const struct progr
 
 static bool plan(struct trim *t, int partition, struct err *err)
 {
-    const int64_t deadline_ms = clock_mono_ms() + t->settings->timeout_ms;
+    const struct pick_wait wait = {t->settings->timeout_ms};
     struct progress at;
     struct anchor anchor;
     int64_t first = -1;
@@ -115,7 +114,7 @@ static bool plan(struct trim *t, int partition, struct err *err)
         (void)printf("partition %d: MySQL has nothing of it\n", partition);
         return true;
     }
-    if (!anchor_find(t->settings, partition, &at, deadline_ms, &anchor, err) ||
+    if (!anchor_find(t->settings, partition, &at, &wait, &anchor, err) ||
         !find_first(t, partition, &at, &first, err)) {
         return false;
     }

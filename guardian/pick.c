@@ -15,6 +15,8 @@ struct pick {
     struct event_base *base;
     struct kafka_consumer *consumer;
     int partition;
+    const struct pick_wait *wait;
+    int64_t deadline_ms;
     bool has_failed;
     struct err err;
 
@@ -45,6 +47,7 @@ static void on_record(const struct kafka_record *record, void *arg)
         return;
     }
     p->next++;
+    p->deadline_ms = clock_mono_ms() + p->wait->patience_ms;
     p->span->each(record, p->span->arg);
     if (p->next > p->span->to) {
         (void)event_base_loopbreak(p->base);
@@ -79,7 +82,7 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
 }
 
 struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, int partition,
-                         struct err *err)
+                         const struct pick_wait *wait, struct err *err)
 {
     struct pick *p = xcalloc(1, sizeof(*p));
     const struct kafka_consumer_settings settings = {
@@ -91,6 +94,7 @@ struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, 
     struct err why;
 
     p->partition = partition;
+    p->wait = wait;
     p->base = event_base_new();
     if (p->base == NULL) {
         (void)err_set(&why, ERR_RETRY, "no event loop");
@@ -118,7 +122,7 @@ void pick_destroy(struct pick *p)
 }
 
 /* Turns the loop for a moment; false when nothing more is to be waited for. */
-static bool turn(struct pick *p, int64_t deadline_ms, struct err *err)
+static bool turn(struct pick *p, struct err *err)
 {
     const struct timeval moment = {.tv_usec = TURN_MS * 1000L};
 
@@ -126,7 +130,7 @@ static bool turn(struct pick *p, int64_t deadline_ms, struct err *err)
         *err = p->err;
         return false;
     }
-    if (clock_mono_ms() >= deadline_ms) {
+    if (clock_mono_ms() >= p->deadline_ms) {
         return err_set(err, ERR_RETRY, "kafka: partition %d: no answer in time", p->partition);
     }
     (void)event_base_loopexit(p->base, &moment);
@@ -134,12 +138,13 @@ static bool turn(struct pick *p, int64_t deadline_ms, struct err *err)
     return true;
 }
 
-bool pick_range(struct pick *p, int64_t *begin, int64_t *end, int64_t deadline_ms, struct err *err)
+bool pick_range(struct pick *p, int64_t *begin, int64_t *end, struct err *err)
 {
+    p->deadline_ms = clock_mono_ms() + p->wait->patience_ms;
     p->is_asking = true;
     kafka_consumer_query(p->consumer, p->partition);
     while (p->is_asking) {
-        if (!turn(p, deadline_ms, err)) {
+        if (!turn(p, err)) {
             return false;
         }
     }
@@ -148,18 +153,19 @@ bool pick_range(struct pick *p, int64_t *begin, int64_t *end, int64_t deadline_m
     return true;
 }
 
-bool pick_read(struct pick *p, const struct pick_span *span, int64_t deadline_ms, struct err *err)
+bool pick_read(struct pick *p, const struct pick_span *span, struct err *err)
 {
     const struct kafka_start start = {p->partition, span->from};
     bool ok = true;
 
     p->span = span;
     p->next = span->from;
+    p->deadline_ms = clock_mono_ms() + p->wait->patience_ms;
     if (!kafka_consumer_assign(p->consumer, &start, 1, err)) {
         return false;
     }
     while (ok && p->next <= span->to) {
-        ok = turn(p, deadline_ms, err);
+        ok = turn(p, err);
     }
     p->span = NULL;
     return ok;

@@ -15,17 +15,21 @@
 
 struct pick;
 
+/* How long whoever reads may wait. */
+struct pick_wait {
+    int64_t patience_ms; /* for an answer, or for the next record */
+};
+
 /*
  * All is borrowed.  NULL with ERR_RETRY when no client can be had: that says nothing of the log, and
  * whoever starts has found out before whether the settings are good.
  */
 struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, int partition,
-                         struct err *err) ATTR_MUSTCHECK;
+                         const struct pick_wait *wait, struct err *err) ATTR_MUSTCHECK;
 void pick_destroy(struct pick *p);
 
-/* The partition is [*begin, *end).  deadline_ms is monotonic, as below. */
-bool pick_range(struct pick *p, int64_t *begin, int64_t *end, int64_t deadline_ms,
-                struct err *err) ATTR_MUSTCHECK;
+/* The partition is [*begin, *end). */
+bool pick_range(struct pick *p, int64_t *begin, int64_t *end, struct err *err) ATTR_MUSTCHECK;
 
 typedef void pick_record_fn(const struct kafka_record *record, void *arg);
 
@@ -37,9 +41,8 @@ struct pick_span {
 
 /*
  * Gives every record of the span, in order.  ERR_FATAL when one of them is missing, ERR_RETRY when
- * they do not come in time.
+ * the next one does not come in time.
  */
-bool pick_read(struct pick *p, const struct pick_span *span, int64_t deadline_ms,
-               struct err *err) ATTR_MUSTCHECK;
+bool pick_read(struct pick *p, const struct pick_span *span, struct err *err) ATTR_MUSTCHECK;
 
 #endif /* GUARDIAN_PICK_H */

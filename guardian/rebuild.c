@@ -141,10 +141,11 @@ static bool has_log(struct work *w, struct err *err)
 {
     const struct kafka_settings kafka = settings_kafka(w->r->settings);
     const char *topic = w->r->settings->kafka.topic_orders;
+    const struct pick_wait wait = {RANGE_WAIT_MS};
     const int64_t needed = w->at.position < 0 ? 0 : w->at.position;
-    struct pick *pick = pick_create(&kafka, topic, w->r->partition, err);
+    struct pick *pick = pick_create(&kafka, topic, w->r->partition, &wait, err);
     int64_t first, end;
-    bool ok = pick != NULL && pick_range(pick, &first, &end, clock_mono_ms() + RANGE_WAIT_MS, err);
+    bool ok = pick != NULL && pick_range(pick, &first, &end, err);
 
     pick_destroy(pick);
     if (ok && first > needed) {
@@ -286,7 +287,7 @@ static bool fill(struct work *w, struct err *err)
 
 static bool look_up(struct work *w, struct err *err)
 {
-    const int64_t deadline_ms = clock_mono_ms() + w->r->settings->timeout_ms;
+    const struct pick_wait wait = {w->r->settings->timeout_ms};
     struct err ignored;
 
     if (!db_connect(w->db, err) ||
@@ -303,7 +304,7 @@ static bool look_up(struct work *w, struct err *err)
         return err_set(err, ERR_FATAL, "the record was made for %" PRId64 " partitions",
                        w->at.partitions);
     }
-    if (!anchor_find(w->r->settings, w->r->partition, &w->at, deadline_ms, &w->anchor, err)) {
+    if (!anchor_find(w->r->settings, w->r->partition, &w->at, &wait, &w->anchor, err)) {
         return false;
     }
     w->r->is_proven = w->at.position < 0 || w->anchor.is_proven;

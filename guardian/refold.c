@@ -30,6 +30,7 @@ STAILQ_HEAD(kept_queue, kept);
 struct refold {
     struct event_base *base;
     struct kafka_consumer *consumer;
+    int64_t patience_ms, deadline_ms;
     int partitions;
     int partition; /* the open one; -1: none */
     fold_watch_fn *watch;
@@ -42,6 +43,7 @@ struct refold {
     struct kept_queue queue;
     size_t n_kept;
     int64_t position, target, received; /* offsets */
+    int64_t end;                        /* of the log, as far as it was looked at */
     bool has_failed;
     struct err err;
 
@@ -105,6 +107,17 @@ static bool is_there(const struct refold *r)
     return r->has_failed || r->position >= r->target;
 }
 
+/* The next record may take its time, too.  A target that the log lacks is not waited for under traffic. */
+static void wait_on(struct refold *r)
+{
+    if (r->target >= r->end) {
+        r->end = kafka_consumer_end(r->consumer, r->partition);
+    }
+    if (r->target < r->end) {
+        r->deadline_ms = clock_mono_ms() + r->patience_ms;
+    }
+}
+
 static void on_record(const struct kafka_record *record, void *arg)
 {
     struct refold *r = arg;
@@ -125,6 +138,7 @@ static void on_record(const struct kafka_record *record, void *arg)
                       r->partition, r->received, record->offset);
     }
     r->received = record->offset;
+    wait_on(r);
     if (!is_there(r) && STAILQ_EMPTY(&r->queue)) {
         apply(r, &raw);
     } else {
@@ -169,7 +183,7 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
 }
 
 struct refold *refold_create(const struct kafka_settings *kafka, const char *topic, int partitions,
-                             struct err *err)
+                             int64_t patience_ms, struct err *err)
 {
     struct refold *r = xcalloc(1, sizeof(*r));
     const struct kafka_consumer_settings settings = {
@@ -186,6 +200,7 @@ struct refold *refold_create(const struct kafka_settings *kafka, const char *top
         .arg = r,
     };
 
+    r->patience_ms = patience_ms;
     r->partitions = partitions;
     r->partition = -1;
     STAILQ_INIT(&r->queue);
@@ -229,9 +244,10 @@ static void turn(struct refold *r)
     (void)event_base_dispatch(r->base);
 }
 
-bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadline_ms,
-                   struct err *err)
+bool refold_ranges(struct refold *r, struct refold_range *ranges, struct err *err)
 {
+    const int64_t deadline_ms = clock_mono_ms() + r->patience_ms;
+
     r->ranges = ranges;
     r->n_asked = r->partitions;
     r->has_failed = false;
@@ -281,6 +297,7 @@ bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t pos
     r->position = position;
     r->received = position;
     r->target = position;
+    r->end = 0;
     r->has_failed = false;
     if (!kafka_consumer_assign(r->consumer, &start, 1, err)) {
         return false;
@@ -289,9 +306,10 @@ bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t pos
     return true;
 }
 
-bool refold_advance(struct refold *r, int64_t offset, int64_t deadline_ms, struct err *err)
+bool refold_advance(struct refold *r, int64_t offset, struct err *err)
 {
     r->target = offset;
+    r->deadline_ms = clock_mono_ms() + r->patience_ms;
     while (!is_there(r)) {
         struct kept *k = STAILQ_FIRST(&r->queue);
 
@@ -304,7 +322,7 @@ bool refold_advance(struct refold *r, int64_t offset, int64_t deadline_ms, struc
             continue;
         }
         kafka_consumer_want(r->consumer, r->partition, true);
-        if (clock_mono_ms() >= deadline_ms) {
+        if (clock_mono_ms() >= r->deadline_ms) {
             return err_set(err, ERR_RETRY,
                            "partition %d: the log was read up to %" PRId64 " only, not to %" PRId64,
                            r->partition, r->position, offset);

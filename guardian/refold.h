@@ -18,9 +18,12 @@
 
 struct refold;
 
-/* All is borrowed.  NULL with err set when Kafka refuses. */
+/*
+ * All is borrowed.  The ends of the log, and each next record, are waited for for patience_ms; so is all
+ * of what the log does not have yet.  NULL with err set when Kafka refuses.
+ */
 struct refold *refold_create(const struct kafka_settings *kafka, const char *topic, int partitions,
-                             struct err *err) ATTR_MUSTCHECK;
+                             int64_t patience_ms, struct err *err) ATTR_MUSTCHECK;
 void refold_destroy(struct refold *r);
 
 /* The first record that each partition has now, and the last one, -1 when there was none ever. */
@@ -28,8 +31,7 @@ struct refold_range {
     int64_t begin, end;
 };
 
-bool refold_ranges(struct refold *r, struct refold_range *ranges, int64_t deadline_ms,
-                   struct err *err) ATTR_MUSTCHECK;
+bool refold_ranges(struct refold *r, struct refold_range *ranges, struct err *err) ATTR_MUSTCHECK;
 
 /* Whoever watches the folds of all refold_open() to come; before the first. */
 void refold_watch(struct refold *r, fold_watch_fn *watch, void *arg);
@@ -45,9 +47,8 @@ void refold_tell(struct refold *r, int64_t from, refold_line_fn *tell, void *arg
 bool refold_open(struct refold *r, int partition, struct fold *fold, int64_t position,
                  struct err *err) ATTR_MUSTCHECK;
 
-/* Folds up to and including the record at offset.  ERR_RETRY when it does not come in time. */
-bool refold_advance(struct refold *r, int64_t offset, int64_t deadline_ms,
-                    struct err *err) ATTR_MUSTCHECK;
+/* Folds up to and including the record at offset.  ERR_RETRY when the next does not come in time. */
+bool refold_advance(struct refold *r, int64_t offset, struct err *err) ATTR_MUSTCHECK;
 
 /* Where it stands: the offset of the last record folded; -1: none. */
 int64_t refold_position(const struct refold *r);

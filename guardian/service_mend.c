@@ -22,9 +22,10 @@ static bool read_log_begin(const struct settings *settings, int partition, int64
                            struct err *err)
 {
     const struct kafka_settings kafka = settings_kafka(settings);
-    struct pick *pick = pick_create(&kafka, settings->kafka.topic_orders, partition, err);
+    const struct pick_wait wait = {RANGE_WAIT_MS};
+    struct pick *pick = pick_create(&kafka, settings->kafka.topic_orders, partition, &wait, err);
     int64_t end;
-    bool ok = pick != NULL && pick_range(pick, begin, &end, clock_mono_ms() + RANGE_WAIT_MS, err);
+    bool ok = pick != NULL && pick_range(pick, begin, &end, err);
 
     pick_destroy(pick);
     return ok;

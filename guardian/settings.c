@@ -44,7 +44,9 @@ static const struct conf_option own[] = {
      .fallback = "60s",
      .min = 100,
      .max = 86400000,
-     .help = "Commands: longest wait for Kafka, Redis and MySQL to come to a position."},
+     .help =
+         "Commands: longest wait for Kafka, Redis and MySQL to come to a position, and for each "
+         "record that has to be read."},
     CONF_ARG_STRING("prometheus", struct settings, prometheus, "",
                     "reconcile: also write the result to this file, for node_exporter."),
     CONF_ARG_INT("partition", struct settings, partition, -1, -1, 4095,

@@ -278,13 +278,13 @@ static bool start(struct verify *v, struct err *err)
     v->kafka = settings_kafka(v->settings);
     v->db = db_create(&v->mysql, DB_SESSION_READ);
     v->redis = peek_create(&v->settings->redis, v->settings->redis_timeout_ms);
-    v->refold = refold_create(&v->kafka, v->settings->kafka.topic_orders, v->n_parts, err);
+    v->refold = refold_create(&v->kafka, v->settings->kafka.topic_orders, v->n_parts,
+                              v->settings->timeout_ms, err);
     v->forgotten = forgotten_create();
     if (v->refold != NULL) {
         refold_watch(v->refold, forgotten_note, v->forgotten);
     }
-    return v->refold != NULL && refold_ranges(v->refold, v->ranges, v->deadline_ms, err) &&
-           settle(v, err);
+    return v->refold != NULL && refold_ranges(v->refold, v->ranges, err) && settle(v, err);
 }
 
 static void fini(struct verify *v)
@@ -317,9 +317,7 @@ int verify_run(const struct settings *settings)
         report_unchecked(&v->report, "%s", err.text);
     } else {
         tell_behind(v);
-        /* The waiting is over; reading a long log has a time of its own. */
         for (int i = 0; i < v->n_parts; i++) {
-            v->deadline_ms = clock_mono_ms() + settings->timeout_ms;
             verify_partition(v, i);
         }
     }

@@ -49,9 +49,10 @@ struct verify {
     struct progress *progress;       /* by partition: MySQL's */
     struct redis_items *redis_items; /* by partition */
     bool is_settled;
-    int64_t started_ms, deadline_ms;
-    size_t compared[2]; /* fields, of Redis and of MySQL */
-    size_t n_loaded;    /* partitions that were folded from MySQL's position */
+    int64_t started_ms;
+    int64_t deadline_ms; /* of waiting for Redis, and at the start for all three */
+    size_t compared[2];  /* fields, of Redis and of MySQL */
+    size_t n_loaded;     /* partitions that were folded from MySQL's position */
 
     /* Of the partition in work. */
     int partition;

@@ -67,13 +67,14 @@ bool verify_load(struct verify *v, struct err *err)
                                 .chain = at->chain,
                                 .log_time = at->log_time}};
     const struct snapshot_sink sink = {use_hold_ms, take_field, take_hold, &l};
+    const struct pick_wait wait = {v->settings->timeout_ms};
     struct anchor anchor;
     bool ok;
 
     memcpy(l.log.genesis, at->genesis, sizeof(l.log.genesis));
     buf_init(&l.holds, HOLDS_BYTES);
     l.fold = fold_create(v->partition, v->n_parts);
-    ok = anchor_find(v->settings, v->partition, at, v->deadline_ms, &anchor, err);
+    ok = anchor_find(v->settings, v->partition, at, &wait, &anchor, err);
     l.log.last_hash = ok ? anchor.hash : 0;
     ok = ok && snapshot_read(v->db, v->partition, &sink, err) && load_log(&l, err);
     buf_fini(&l.holds);

@@ -186,8 +186,10 @@ static void take_order(const struct kafka_record *record, void *arg)
 static bool read_placed(struct verify *v, int64_t offset, struct placed *placed, struct err *err)
 {
     const struct pick_span span = {offset, offset, take_order, placed};
-    struct pick *pick = pick_create(&v->kafka, v->settings->kafka.topic_orders, v->partition, err);
-    const bool ok = pick != NULL && pick_read(pick, &span, v->deadline_ms, err);
+    const struct pick_wait wait = {v->settings->timeout_ms};
+    struct pick *pick =
+        pick_create(&v->kafka, v->settings->kafka.topic_orders, v->partition, &wait, err);
+    const bool ok = pick != NULL && pick_read(pick, &span, err);
 
     pick_destroy(pick);
     return ok;
@@ -231,7 +233,7 @@ bool verify_mysql(struct verify *v, struct err *err)
     int64_t position = v->progress[v->partition].position;
     bool ok;
 
-    if (!refold_advance(v->refold, position, v->deadline_ms, err)) {
+    if (!refold_advance(v->refold, position, err)) {
         return false;
     }
     v->proof.positions[PROOF_MYSQL][v->partition] = position;

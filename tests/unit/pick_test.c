@@ -23,9 +23,10 @@ static void cannot_have_one(const char *name, const char *value)
     const struct conf_kafka native[] = {{CONF_KAFKA_ANY, "security.protocol", "ssl"},
                                         {CONF_KAFKA_ANY, name, value}};
     const struct kafka_settings kafka = {"127.0.0.1:1", "test", native, 2};
+    const struct pick_wait wait = {1000};
     struct err err = {0};
 
-    assert_null(pick_create(&kafka, "seckill.orders", 0, &err));
+    assert_null(pick_create(&kafka, "seckill.orders", 0, &wait, &err));
     assert_int_equal(err.kind, ERR_RETRY);
     assert_non_null(strstr(err.text, name));
 }
