@@ -99,7 +99,7 @@ static bool find_first_outcome(struct trim *t, int partition, const struct progr
 
 static bool plan(struct trim *t, int partition, struct err *err)
 {
-    const struct pick_wait wait = {t->settings->timeout_ms};
+    const struct pick_wait wait = {.patience_ms = t->settings->timeout_ms};
     struct progress at;
     struct anchor anchor;
     int64_t first = -1;

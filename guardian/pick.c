@@ -130,6 +130,9 @@ static bool turn(struct pick *p, struct err *err)
         *err = p->err;
         return false;
     }
+    if (p->wait->cancelled != NULL && atomic_load(p->wait->cancelled)) {
+        return err_set(err, ERR_RETRY, "given up");
+    }
     if (clock_mono_ms() >= p->deadline_ms) {
         return err_set(err, ERR_RETRY, "kafka: partition %d: no answer in time", p->partition);
     }

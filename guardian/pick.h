@@ -6,6 +6,7 @@
 #ifndef GUARDIAN_PICK_H
 #define GUARDIAN_PICK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,7 +18,8 @@ struct pick;
 
 /* How long whoever reads may wait. */
 struct pick_wait {
-    int64_t patience_ms; /* for an answer, or for the next record */
+    int64_t patience_ms;          /* for an answer, or for the next record */
+    const atomic_bool *cancelled; /* true: give up; may be NULL; borrowed */
 };
 
 /*
@@ -28,7 +30,7 @@ struct pick *pick_create(const struct kafka_settings *kafka, const char *topic, 
                          const struct pick_wait *wait, struct err *err) ATTR_MUSTCHECK;
 void pick_destroy(struct pick *p);
 
-/* The partition is [*begin, *end). */
+/* The partition is [*begin, *end).  ERR_RETRY when that is not told in time, or the wait is cancelled. */
 bool pick_range(struct pick *p, int64_t *begin, int64_t *end, struct err *err) ATTR_MUSTCHECK;
 
 typedef void pick_record_fn(const struct kafka_record *record, void *arg);
@@ -41,7 +43,7 @@ struct pick_span {
 
 /*
  * Gives every record of the span, in order.  ERR_FATAL when one of them is missing, ERR_RETRY when
- * the next one does not come in time.
+ * the next one does not come in time, or the wait is cancelled.
  */
 bool pick_read(struct pick *p, const struct pick_span *span, struct err *err) ATTR_MUSTCHECK;
 

@@ -141,7 +141,7 @@ static bool has_log(struct work *w, struct err *err)
 {
     const struct kafka_settings kafka = settings_kafka(w->r->settings);
     const char *topic = w->r->settings->kafka.topic_orders;
-    const struct pick_wait wait = {RANGE_WAIT_MS};
+    const struct pick_wait wait = {RANGE_WAIT_MS, w->r->cancelled};
     const int64_t needed = w->at.position < 0 ? 0 : w->at.position;
     struct pick *pick = pick_create(&kafka, topic, w->r->partition, &wait, err);
     int64_t first, end;
@@ -287,7 +287,7 @@ static bool fill(struct work *w, struct err *err)
 
 static bool look_up(struct work *w, struct err *err)
 {
-    const struct pick_wait wait = {w->r->settings->timeout_ms};
+    const struct pick_wait wait = {w->r->settings->timeout_ms, w->r->cancelled};
     struct err ignored;
 
     if (!db_connect(w->db, err) ||

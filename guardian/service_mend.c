@@ -18,11 +18,11 @@ enum {
 
 /* ---- on the pool's threads ---- */
 
-static bool read_log_begin(const struct settings *settings, int partition, int64_t *begin,
-                           struct err *err)
+static bool read_log_begin(const struct service *s, int partition, int64_t *begin, struct err *err)
 {
+    const struct settings *settings = s->settings;
     const struct kafka_settings kafka = settings_kafka(settings);
-    const struct pick_wait wait = {RANGE_WAIT_MS};
+    const struct pick_wait wait = {RANGE_WAIT_MS, &s->is_leaving};
     struct pick *pick = pick_create(&kafka, settings->kafka.topic_orders, partition, &wait, err);
     int64_t end;
     bool ok = pick != NULL && pick_range(pick, begin, &end, err);
@@ -39,7 +39,7 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
     m->log_begin = 0;
     m->ok = peek_look(tools->redis, partition, &m->look, &m->err) &&
             (!mend_wants_log(&m->mend, &m->look, m->position) ||
-             read_log_begin(m->rebuild.settings, partition, &m->log_begin, &m->err));
+             read_log_begin(m->part->service, partition, &m->log_begin, &m->err));
 }
 
 static void run_rebuild(struct pool_job *job, struct pool_tools *tools ATTR_UNUSED)
@@ -150,7 +150,6 @@ void service_mend(struct part *part)
     m->again_ms = now_ms + LOOK_MS;
     m->is_running = true;
     m->position = part->committed.position;
-    m->rebuild.settings = part->service->settings;
     m->job = (struct pool_job){.run = run_look, .done = done_look};
     pool_submit(part->service->pool, &m->job);
 }

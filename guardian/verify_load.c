@@ -67,7 +67,7 @@ bool verify_load(struct verify *v, struct err *err)
                                 .chain = at->chain,
                                 .log_time = at->log_time}};
     const struct snapshot_sink sink = {use_hold_ms, take_field, take_hold, &l};
-    const struct pick_wait wait = {v->settings->timeout_ms};
+    const struct pick_wait wait = {.patience_ms = v->settings->timeout_ms};
     struct anchor anchor;
     bool ok;
 

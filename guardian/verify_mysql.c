@@ -186,7 +186,7 @@ static void take_order(const struct kafka_record *record, void *arg)
 static bool read_placed(struct verify *v, int64_t offset, struct placed *placed, struct err *err)
 {
     const struct pick_span span = {offset, offset, take_order, placed};
-    const struct pick_wait wait = {v->settings->timeout_ms};
+    const struct pick_wait wait = {.patience_ms = v->settings->timeout_ms};
     struct pick *pick =
         pick_create(&v->kafka, v->settings->kafka.topic_orders, v->partition, &wait, err);
     const bool ok = pick != NULL && pick_read(pick, &span, err);

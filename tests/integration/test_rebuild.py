@@ -522,6 +522,23 @@ def test_a_guardian_that_waits_for_the_sort_can_be_stopped(sold):
     clean(sold, "partition.needs_rebuild")
 
 
+def test_a_guardian_that_waits_for_kafka_can_be_stopped(sold):
+    sold.redis.delete(sold.key(0, "log"))
+    g = sold.guardian().ready()
+    stack = sold.stack
+    stack.kill("kafka", signal.SIGSTOP)
+    try:
+        wait_until(lambda: g.lines("rebuild.begins"), 60, "it waits for the log")
+        holds_for(lambda: not g.lines("rebuild.failed"), 2, "nobody answers")
+        g.send(signal.SIGTERM)
+        assert g.wait(30) == 0
+    finally:
+        stack.kill("kafka", signal.SIGCONT)
+    assert not g.lines("rebuild.done") and not sold.redis.exists(sold.key(0, "rebuild"))
+    rebuilt(sold.guardian().ready(), "keys")
+    clean(sold, "partition.needs_rebuild", "rebuild.failed")
+
+
 def test_who_was_quicker_is_left_alone(sold):
     """Somebody else begins, goes on, or has finished, while MySQL sorts."""
     stop_matchers(sold)

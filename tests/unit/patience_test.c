@@ -94,7 +94,7 @@ static void count(const struct kafka_record *record, void *arg)
 static void a_long_log_is_picked(void **state)
 {
     const struct broker *b = *state;
-    const struct pick_wait wait = {PATIENCE_MS};
+    const struct pick_wait wait = {.patience_ms = PATIENCE_MS};
     const int64_t started_ms = clock_mono_ms();
     int n = 0;
     const struct pick_span span = {0, RECORDS - 1, count, &n};
@@ -113,7 +113,7 @@ static void a_long_log_is_picked(void **state)
 static void a_record_that_does_not_come_is_not_waited_for(void **state)
 {
     const struct broker *b = *state;
-    const struct pick_wait wait = {PATIENCE_MS};
+    const struct pick_wait wait = {.patience_ms = PATIENCE_MS};
     int n = 0;
     const struct pick_span span = {RECORDS - 1, RECORDS, count, &n};
     struct err err = {0};
