@@ -183,7 +183,7 @@ void service_act(struct part *part, enum follow_action action);
 
 void service_free_batch(struct batch *batch);
 
-/* What is at the pool stays there, and is put away when it comes back. */
+/* Begins a new life: what is at the pool stays there, and is put away when it comes back. */
 void service_drop_queue(struct part *part);
 
 /* Gives the first batch to a writer, unless it should wait for company. */

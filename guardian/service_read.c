@@ -5,8 +5,8 @@
  *                     ^                                                               │
  *                     └────────── MySQL is elsewhere (another guardian) <─────────────┘
  *
- * A job belongs to a life: a partition that was revoked, or has to start over, begins a new one, and
- * what jobs of earlier lives bring back is ignored.  That needs no more care than this, because a
+ * A job belongs to a life: a partition that was revoked, has to start over, or is halted at once begins
+ * a new one, and what jobs of earlier lives bring back is ignored.  That needs no more care than this, because a
  * commit compares the position itself; it only saves work.  A new life's first job waits for the
  * last one of the life before, so a partition never has two writers.
  */
@@ -94,7 +94,6 @@ void service_submit_load(struct part *part)
 
 void service_start_over(struct part *part)
 {
-    part->life++;
     part->is_loaded = false;
     part->is_sought = false;
     service_drop_queue(part);

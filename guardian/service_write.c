@@ -53,6 +53,7 @@ void service_drop_queue(struct part *part)
 {
     struct batch *batch;
 
+    part->life++;
     while ((batch = TAILQ_FIRST(&part->queue)) != NULL) {
         TAILQ_REMOVE(&part->queue, batch, link);
         put_batch(part, batch);
