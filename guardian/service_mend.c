@@ -31,15 +31,37 @@ static bool read_log_begin(const struct service *s, int partition, int64_t *begi
     return ok;
 }
 
+/* Another guardian may have committed what is not known here. */
+static bool read_position(struct db *db, int partition, int64_t *position, struct err *err)
+{
+    struct progress now;
+    bool ok = db_connect(db, err) && commit_read_progress(db, partition, false, &now, err);
+
+    db_rollback(db);
+    *position = ok ? now.position : -1;
+    return ok;
+}
+
 static void run_look(struct pool_job *job, struct pool_tools *tools)
 {
     struct mender *m = (struct mender *)job;
     const int partition = m->part->partition;
 
     m->log_begin = 0;
+    m->ok = false;
+    /* In this order: what Redis had later than MySQL it does not lack. */
+    if (!read_position(tools->db, partition, &m->position, &m->err)) {
+        log_limited(LOG_LEVEL_WARN, "mysql.unwell", LOG_INT("partition", partition),
+                    LOG_ERR(&m->err));
+        return;
+    }
     m->ok = peek_look(tools->redis, partition, &m->look, &m->err) &&
             (!mend_wants_log(&m->mend, &m->look, m->position) ||
              read_log_begin(m->part->service, partition, &m->log_begin, &m->err));
+    if (!m->ok) {
+        log_limited(LOG_LEVEL_WARN, "redis.unwell", LOG_INT("partition", partition),
+                    LOG_ERR(&m->err));
+    }
 }
 
 static void run_rebuild(struct pool_job *job, struct pool_tools *tools ATTR_UNUSED)
@@ -115,8 +137,6 @@ static void done_look(struct pool_job *job, void *arg ATTR_UNUSED)
 
     m->is_running = false;
     if (!m->ok) {
-        log_limited(LOG_LEVEL_WARN, "redis.unwell", LOG_INT("partition", m->part->partition),
-                    LOG_ERR(&m->err));
         return;
     }
     if (mend_wants_log(&m->mend, &m->look, m->position)) {
@@ -149,7 +169,6 @@ void service_mend(struct part *part)
     }
     m->again_ms = now_ms + LOOK_MS;
     m->is_running = true;
-    m->position = part->committed.position;
     m->job = (struct pool_job){.run = run_look, .done = done_look};
     pool_submit(part->service->pool, &m->job);
 }

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from lib.recovery import (  # noqa: F401 (fixtures)
-    DONE, FAILED, REFUSED, TAKEN, alone, at_the_end, clean, dump, log_begin, rebuild, sell, sold, stop_matchers, trim, wipe, world,
+    DONE, FAILED, REFUSED, TAKEN, alone, at_rest, at_the_end, clean, dump, log_begin, rebuild, sell, sold, stop_matchers, trim, wipe, world,
 )
 from lib.stack import BIN
 from lib.wait import holds_for, wait_until
@@ -346,6 +346,29 @@ def test_redis_from_before_the_head(sold):
     g = sold.guardian().ready()
     rebuilt(g, "head")
     clean(sold, "partition.needs_rebuild")
+
+
+def test_redis_from_before_the_head_and_a_guardian_that_lags(world):
+    """It has committed nothing: what MySQL has is what another has committed."""
+    world.migrate().genesis()
+    world.matcher().ready()
+    world.make_told()
+    late = world.guardian(topic_outcomes=world.told, probe_after="600s").ready()
+    wait_until(lambda: len(late.lines("partition.loaded")) == 2, 60, "it has read where MySQL stands")
+    g = world.guardian().ready()
+    world.busy(300)
+    at_rest(world)
+    assert g.stop() == 0
+    stop_matchers(world)
+    trim(world)
+    assert log_begin(world, 0) > 3
+    world.redis.hset(world.key(0, "log"), "watermark", "3")
+    world.redis.delete(world.key(0, "outbox"))
+    rebuilt(late, "head")
+    late.kill()
+    world.matcher().ready()
+    world.guardian().ready()
+    clean(world)
 
 
 def test_an_outbox_from_before_the_head(sold):
