@@ -90,19 +90,9 @@ static struct fold_record raw_of(const struct node *node)
     };
 }
 
-static void note_line(struct node *node)
+static void note_line(const struct node *node)
 {
-    const char *at = node->line;
-
-    while (*at == 'e') {
-        node->expiries++;
-        at = strchr(at, ';');
-        if (at == NULL) {
-            break;
-        }
-        at++;
-    }
-    if (node->expiries > 0 && node->next_due != 0 && node->next_due <= node->log_time) {
+    if (node->line[0] == 'e' && node->next_due != 0 && node->next_due <= node->log_time) {
         seen(COVER_BACKLOG);
     }
     if (node->line[0] == '\0') {

@@ -64,7 +64,6 @@ struct node {
     struct node *first;  /* the genesis before it, or it itself */
     char *orders[USERS]; /* as in Redis, NULL: none; the parent's, unless the record changed it */
     char *items[ITEMS];
-    int64_t expiries;
     enum command_type type;
     int landed;      /* copies in the outcomes topic */
     bool has_landed; /* ... though they may be lost since */
