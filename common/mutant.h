@@ -30,10 +30,12 @@
     X(BOUND_PER_BATCH, "the bound of expiries counts per command, not per batch")                  \
     /* the matcher: matcher/part.c */                                                              \
     X(KEEP_ACKED, "after a mismatch the matcher forgets its acked, as on assignment")              \
+    X(KEEP_QUEUE, "... and its queue")                                                             \
     X(NO_SEEK_BACK, "... seeks the log back to what it needs")                                     \
     X(STALE_TAKEN, "... drops what comes before the record that it wants")                         \
     X(REPUBLISH_LEFT_OUT, "... and tells the outbox again, from its oldest entry on")              \
     X(ACK_ANY, "acked is contiguous")                                                              \
+    X(LATE_ACK_TAKEN, "... and what is acknowledged of before a restart counts for nothing")       \
     X(ACK_WHEN_SENT, "acked means acknowledged, not handed over")                                  \
     X(IDLE_SILENT, "an idle matcher applies an empty batch (notices a Redis that went back)")      \
     X(IDLE_NO_TRIM, "an idle apply trims the outbox")                                              \
@@ -55,6 +57,8 @@
     X(OVERLAP_UNCHECKED, "reading starts at the last outcome applied and checks it")               \
     X(LOSS_UNNOTICED, "an outcome lost for certain is noticed")                                    \
     X(LOSS_GUESSED, "lost for certain: the topic is read to an end looked up afterwards")          \
+    X(LOSS_WATERMARK, "... Redis is past it")                                                      \
+    X(LOSS_OUTBOX, "... and its outbox no longer holds it")                                        \
     X(REJECTED_UNRECORDED, "MySQL keeps rejected orders too")                                      \
     X(LOG_TIME_UNRECORDED, "log time is in the progress row")                                      \
     /* rebuild: lua/rebuild_*.lua, played by tests/sim/redis.c; guardian/mend.c */                 \

@@ -365,11 +365,11 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
     }
     f->moved_ms = now_ms;
     /* Another log's state in Redis says nothing about ours; its matchers have halted on it. */
-    if (probe->watermark <= f->head.position ||
+    if ((probe->watermark <= f->head.position && !MUTANT(LOSS_WATERMARK)) ||
         (f->head.position >= 0 && strcmp(probe->genesis, f->head.genesis) != 0)) {
         return FOLLOW_NOTHING;
     }
-    if (probe->has_outbox && probe->first_prev <= f->head.position) {
+    if (probe->has_outbox && probe->first_prev <= f->head.position && !MUTANT(LOSS_OUTBOX)) {
         return FOLLOW_NOTHING;
     }
     if (!f->has_gap && probe->topic_begin < probe->topic_end && f->next_offset < probe->topic_end) {

@@ -79,7 +79,9 @@ void part_destroy(struct part *p)
 /* Forgets the queue and everything else that hangs on a position. */
 static void forget(struct part *p)
 {
-    queue_clear(&p->queue);
+    if (!MUTANT(KEEP_QUEUE) || p->phase != PHASE_STEADY) {
+        queue_clear(&p->queue);
+    }
     replay_fini(&p->replay);
     p->batch = 0;
     p->is_calling = false;

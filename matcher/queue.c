@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/mutant.h"
 #include "common/xmalloc.h"
 
 enum {
@@ -94,6 +95,9 @@ void queue_clear(struct queue *q)
 {
     for (uint64_t seq = q->first; seq != q->end; seq++) {
         free_item(queue_at(q, seq));
+    }
+    if (MUTANT(LATE_ACK_TAKEN)) {
+        q->end = 0;
     }
     q->first = q->end;
     q->sent = q->end;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tests/sim/log.h"
 #include "tests/sim/menders.h"
 #include "tests/sim/mysql.h"
 #include "tests/sim/redis.h"
@@ -108,14 +109,19 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
 /* ---- what follow wants ---- */
 
 /*
- * By the first of the topic's rules: what is told to be lost stands nowhere that was read.  If the topic
- * lost its end meanwhile, it may have been told again where something else was read.
+ * What counts as lost has been told: it left the outbox.  And by the first of the topic's rules it stands
+ * nowhere that was read.  If the topic lost its end meanwhile, it may have been told again where
+ * something else was read.
  */
 static void check_lost(struct world *w, const struct shard *s, const struct keeper *k)
 {
     const struct follow *f = &k->follow;
+    const struct node *lost = log_at(s, f->head.position + 1);
 
     seen(COVER_LOST);
+    if (s->cut < 0 && (lost == NULL || !lost->has_landed)) {
+        wrong(w, "an outcome counts as lost that was never told: %s", f->why);
+    }
     if (k->scan_cuts != s->topic_cuts) {
         return;
     }
