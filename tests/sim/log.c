@@ -475,7 +475,9 @@ void log_trim(struct world *w, struct shard *s)
         return;
     }
     s->begin = first;
-    s->topic_begin = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
+    if (at->outcomes_offset <= s->n_topic) { /* else it lost its end, and Kafka refuses */
+        s->topic_begin = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
+    }
     tell(w, "log %d: begins at %" PRId64 " now, its outcomes at %" PRId64, s->number, s->begin,
          s->topic_begin);
     seen(COVER_TRIMMED);
