@@ -141,7 +141,7 @@ void fold_apply_order(struct fold *f)
         }
         return;
     }
-    if (item != NULL && item->stock.state == 'a') {
+    if (item != NULL && item->stock.state == 'a' && !MUTANT(ARCHIVED_DECIDED)) {
         /* It may have been decided and forgotten: this is no decision. */
         fold_tell_reason(f, "x", REASON_CLOSED);
         fold_note_command(f, FOLD_REFUSED, REASON_CLOSED);

@@ -236,7 +236,8 @@ void fold_apply_archive(struct fold *f)
     }
     if (f->log.rules >= 2 && item == NULL) {
         fold_tell_reason(f, "x", REASON_UNKNOWN_ITEM);
-    } else if (f->log.rules < 2 || !is_closed(&item->stock) || item->stock.held > 0) {
+    } else if (f->log.rules < 2 || !is_closed(&item->stock) ||
+               (item->stock.held > 0 && !MUTANT(ARCHIVED_TOO_EARLY))) {
         fold_tell_reason(f, "x", REASON_BAD_OPERATION);
     } else {
         archive_item(f, item);

@@ -25,6 +25,8 @@
     X(PAYMENT_UNANSWERED, "a payment that finds no order is refund_due")                           \
     X(LAPSED_HOLD_LIVES, "a hold past its due time is none for pay and cancel")                    \
     X(OPERATION_REPEATED, "operation ids are remembered")                                          \
+    X(ARCHIVED_TOO_EARLY, "only what holds nothing is archived")                                   \
+    X(ARCHIVED_DECIDED, "an order of what is archived is refused, and not decided")                \
     /* the script: tests/sim/redis.c */                                                            \
     X(APPLY_ANYWHERE, "apply compares the position")                                               \
     X(BOUND_PER_BATCH, "the bound of expiries counts per command, not per batch")                  \
@@ -82,6 +84,7 @@
     X(ACCEPTED_UNACKED, "202 only when Kafka has acknowledged")                                    \
     X(KEY_NOT_IN_ID, "an order id is made from its key")                                           \
     X(USER_NOT_IN_ID, "... and from its user")                                                     \
+    X(RECORD_UNASKED, "what Redis does not know, or no longer, is asked of MySQL")                 \
     X(STRANGER_TOLD, "a decision is told to its order's user only")                                \
     X(OLDER_TOLD, "outcomes older than what was told before tell nothing")                         \
     X(OUTDATED_TOLD, "an order open in an older state is not told as one that is open now")        \

@@ -84,6 +84,10 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         wait_or_tell(c, call, "queued", call->offset - decided - 1);
         return;
     }
+    if (MUTANT(RECORD_UNASKED)) {
+        wait_or_tell(c, call, NULL, -1);
+        return;
+    }
     if (!record_ask(c->record, call_order_id(call), command_text(&call->user_id),
                     call_number(c, call))) {
         reply_refusal(c, call, REFUSAL_QUEUE_FULL);

@@ -30,6 +30,14 @@
     X(REFUND, "outcome: refund_due")                                                               \
     X(DUPLICATE, "outcome: duplicate")                                                             \
     X(REFUSED, "outcome: refused")                                                                 \
+    X(ARCHIVED, "outcome: archived")                                                               \
+    X(ARCHIVED_AGAIN, "outcome: ... what was archived before")                                     \
+    X(ARCHIVED_ORDERS, "outcome: ... and orders of it are forgotten")                              \
+    X(ARCHIVE_REFUSED, "outcome: an archive is refused")                                           \
+    X(ARCHIVE_UNKNOWN, "outcome: ... by rules that know of none")                                  \
+    X(ARCHIVED_ORDER, "outcome: refused, an order of what is archived")                            \
+    X(FORGOTTEN_AGAIN, "outcome: ... which was decided, and is forgotten")                         \
+    X(DECIDED_ANEW, "outcome: decided anew, because an archive has made room")                     \
     X(EFFECTLESS, "outcome: without an event")                                                     \
     X(APPLY, "script: a batch is applied")                                                         \
     X(APPLY_EMPTY, "script: an empty one is")                                                      \
@@ -121,6 +129,8 @@
     X(TOLD_QUEUED, "shopper: ... queued")                                                          \
     X(TOLD_UNKNOWN, "shopper: ... unknown")                                                        \
     X(TOLD_LATER, "shopper: ... to come again")                                                    \
+    X(TOLD_ARCHIVED, "shopper: ... that nothing is decided of that item any more")                 \
+    X(TOLD_FORGOTTEN, "shopper: ... a state that Redis has forgotten")                             \
     X(TOLD_REUSED, "shopper: ... that the key is another order's")                                 \
     X(TOLD_PAYMENT, "shopper: ... how a payment was answered")                                     \
     X(PROBED, "shopper: orders what is there when all is well")                                    \

@@ -222,6 +222,8 @@ void doors_note_redis(struct world *w)
             const int64_t at = s->redis.at == NULL ? -1 : s->redis.at->offset;
             const int64_t former = s->former.at == NULL ? -1 : s->former.at->offset;
 
+            v->recorded =
+                s->mysql.progress.position < v->recorded ? s->mysql.progress.position : v->recorded;
             v->floor = at < v->floor ? at : v->floor;
             v->floor = s->is_split && former < v->floor ? former : v->floor;
         }

@@ -37,7 +37,7 @@ bool doors_are_done(const struct world *w);
 /* When all has converged: every key is asked for once more, and told its present state. */
 void doors_check(struct world *w);
 
-/* Redis may have gone back: whoever waits may be told what it knew then. */
+/* Redis or MySQL may have gone back: whoever waits may be told what it knew then. */
 void doors_note_redis(struct world *w);
 
 #endif /* TESTS_SIM_DOORS_H */

@@ -52,29 +52,58 @@ static void check_limit(const struct trial *t, const struct event *e)
     }
 }
 
-static void decide(const struct trial *t, const struct event *e, bool is_reserved)
+static bool is_archived_order(struct tables *rows, const struct event *e)
 {
-    struct tables *rows = &t->s->judged;
-    struct row_order *known = tables_order(rows, e->order_id, e->user_id.s);
-    struct row_order row = {.qty = e->qty, .due = e->due, .decided_offset = t->node->offset};
-    bool is_keyed = false;
-    size_t n = 0;
+    const struct row_order *row = tables_order(rows, e->order_id, e->user_id.s);
 
-    if (known != NULL && !rows->is_forgotten[known - rows->orders]) {
-        BROKEN(t, "3", "an order is decided twice");
-    }
-    for (size_t i = 0; i < rows->n_orders; i++) {
-        n += strcmp(rows->orders[i].user_id, e->user_id.s) == 0 && !rows->is_forgotten[i] ? 1 : 0;
-    }
-    (void)ids_parse_order(slice_str(e->order_id), NULL, &is_keyed);
+    return row != NULL && rows->archived[row - rows->orders] > 0;
+}
+
+static bool is_archived(struct tables *rows, const char *item_id)
+{
+    const struct row_item *item = tables_item(rows, item_id);
+
+    return item != NULL && item->state == 'a';
+}
+
+static void add_order(const struct trial *t, const struct event *e, bool is_reserved,
+                      bool is_forgotten)
+{
+    struct row_order row = {.qty = e->qty, .due = e->due, .decided_offset = t->node->offset};
+
     tables_name(row.order_id, sizeof(row.order_id), slice_str(e->order_id));
     set_name(row.user_id, sizeof(row.user_id), &e->user_id);
     set_name(row.item_id, sizeof(row.item_id), &e->item_id);
     row.state = is_reserved ? ORDER_RESERVED : ORDER_REJECTED;
     row.reason = e->reason;
-    if (!tables_add_order(rows, &row, !is_reserved && (!is_keyed || n >= ORDERS_REMEMBERED))) {
+    if (!tables_add_order(&t->s->judged, &row, is_forgotten)) {
         BROKEN(t, "of the simulator", "no room");
     }
+}
+
+static void decide(const struct trial *t, const struct event *e, bool is_reserved)
+{
+    struct tables *rows = &t->s->judged;
+    struct row_order *known = tables_order(rows, e->order_id, e->user_id.s);
+    bool is_keyed = false;
+    bool is_forgotten;
+    size_t n = 0;
+
+    if (known != NULL && !rows->is_forgotten[known - rows->orders]) {
+        BROKEN(t, "3", "an order is decided twice");
+    }
+    if (is_archived(rows, e->item_id.s)) {
+        BROKEN(t, "3", "an order of an archived item is decided");
+    }
+    for (size_t i = 0; i < rows->n_orders; i++) {
+        n += strcmp(rows->orders[i].user_id, e->user_id.s) == 0 && !rows->is_forgotten[i] ? 1 : 0;
+    }
+    (void)ids_parse_order(slice_str(e->order_id), NULL, &is_keyed);
+    is_forgotten = !is_reserved && (!is_keyed || n >= ORDERS_REMEMBERED);
+    if (known != NULL && is_keyed && !is_forgotten && !is_archived_order(rows, e)) {
+        seen(COVER_DECIDED_ANEW);
+    }
+    add_order(t, e, is_reserved, is_forgotten);
     if (is_reserved) {
         move(t, e, -1, +1, 0);
         check_limit(t, e);
@@ -87,8 +116,8 @@ static struct row_order *changing(const struct trial *t, const struct event *e, 
     struct tables *rows = &t->s->judged;
     struct row_order *row = tables_order(rows, e->order_id, e->user_id.s);
 
-    if (row == NULL || row->state != from || row->qty != e->qty ||
-        strcmp(row->item_id, e->item_id.s) != 0) {
+    if (row == NULL || rows->is_forgotten[row - rows->orders] || row->state != from ||
+        row->qty != e->qty || strcmp(row->item_id, e->item_id.s) != 0) {
         BROKEN(t, "5", "an order changes that is not in that state");
     }
     return row;
@@ -110,6 +139,9 @@ static void answer_payment(const struct trial *t, const struct event *e, char an
 
     if (tables_payment(rows, e->payment_id.s) != NULL) {
         BROKEN(t, "5", "a payment is answered twice");
+    }
+    if (is_archived_order(rows, e) && e->reason != REASON_UNKNOWN_ORDER) {
+        BROKEN(t, "5", "a payment finds an order that is archived");
     }
     set_name(row.payment_id, sizeof(row.payment_id), &e->payment_id);
     tables_name(row.order_id, sizeof(row.order_id), slice_str(e->order_id));
@@ -200,6 +232,69 @@ static void set_stock(const struct trial *t, const struct event *e)
     tables_toggle_item(rows, item);
 }
 
+/* Only what can no longer change is forgotten, and only of those who are named. */
+static void archive(const struct trial *t, const struct event *e)
+{
+    struct tables *rows = &t->s->judged;
+    struct row_item *item = tables_item(rows, e->item_id.s);
+    const struct slice users = e->users == NULL ? (struct slice){NULL, 0} : slice_str(e->users);
+    int64_t n;
+
+    remember_operation(t, e);
+    if (item == NULL || (item->state != 'c' && item->state != 'a') || item->held > 0) {
+        BROKEN(t, "3", "an item is archived that can still change");
+    }
+    if (item->total != e->total || item->sold != e->sold) {
+        BROKEN(t, "1", "an archive tells other counters");
+    }
+    if (t->node->rules < 2) {
+        BROKEN(t, "10", "an archive by rules that know of none");
+    }
+    seen(item->state == 'a' ? COVER_ARCHIVED_AGAIN : COVER_ARCHIVED);
+    tables_toggle_item(rows, item);
+    item->state = 'a';
+    tables_toggle_item(rows, item);
+    n = tables_archive(rows, item->item_id, users, t->node->offset);
+    if (n != e->orders) {
+        BROKEN(t, "3", "an archive forgets other orders than those of its users");
+    }
+    if (n > 0) {
+        seen(COVER_ARCHIVED_ORDERS);
+    }
+}
+
+/* An order of what is archived may have been decided and forgotten: it is refused, and not decided. */
+static void refuse(const struct trial *t, const struct event *e)
+{
+    struct tables *rows = &t->s->judged;
+    const struct row_order *row;
+
+    seen(COVER_REFUSED);
+    if (e->op_id.len > 0) {
+        remember_operation(t, e);
+        if (t->cmd->type == COMMAND_ARCHIVE) {
+            seen(t->node->rules < 2 ? COVER_ARCHIVE_UNKNOWN : COVER_ARCHIVE_REFUSED);
+        }
+        return;
+    }
+    if (t->cmd->type == COMMAND_CANCEL && is_archived_order(rows, e) &&
+        e->reason != REASON_UNKNOWN_ORDER) {
+        BROKEN(t, "3", "a cancel finds an order that is archived");
+    }
+    if (t->cmd->type != COMMAND_ORDER) {
+        return;
+    }
+    row = tables_order(rows, e->order_id, e->user_id.s);
+    if (!is_archived(rows, e->item_id.s) || e->reason != REASON_CLOSED ||
+        (row != NULL && !rows->is_forgotten[row - rows->orders])) {
+        BROKEN(t, "3", "an order is refused that is not of an archived item, or is remembered");
+    }
+    seen(is_archived_order(rows, e) ? COVER_FORGOTTEN_AGAIN : COVER_ARCHIVED_ORDER);
+    if (row == NULL) {
+        add_order(t, e, false, true); /* what MySQL tells of it */
+    }
+}
+
 /* A result: it must repeat what is true, and changes nothing. */
 static void check_duplicate(const struct trial *t, const struct event *e)
 {
@@ -220,7 +315,8 @@ static void check_duplicate(const struct trial *t, const struct event *e)
     } else {
         const struct row_order *row = tables_order(rows, e->order_id, e->user_id.s);
 
-        if (row == NULL || row->state != (int64_t)e->state || row->qty != e->qty) {
+        if (row == NULL || rows->is_forgotten[row - rows->orders] ||
+            row->state != (int64_t)e->state || row->qty != e->qty) {
             BROKEN(t, "3", "an order is a duplicate of none, or in another state");
         }
     }
@@ -232,8 +328,9 @@ static void check_mark(const struct trial *t, const struct event *e)
         const struct event_item *told = &e->items[i];
         const struct row_item *item = tables_item(&t->s->judged, told->item_id.s);
 
-        if (item == NULL || item->total != told->total || item->available != told->available ||
-            item->held != told->held || item->sold != told->sold) {
+        if (item == NULL || item->state == 'a' || item->total != told->total ||
+            item->available != told->available || item->held != told->held ||
+            item->sold != told->sold) {
             BROKEN(t, "7", "a mark tells other counters");
         }
     }
@@ -265,10 +362,10 @@ static void judge_event(const struct trial *t, const struct event *e)
         check_duplicate(t, e);
         break;
     case EVENT_REFUSED:
-        seen(COVER_REFUSED);
-        if (e->op_id.len > 0) {
-            remember_operation(t, e);
-        }
+        refuse(t, e);
+        break;
+    case EVENT_ARCHIVED:
+        archive(t, e);
         break;
     case EVENT_STOCK:
         set_stock(t, e);
@@ -278,7 +375,6 @@ static void judge_event(const struct trial *t, const struct event *e)
         break;
     case EVENT_GENESIS:
     case EVENT_RULES:
-    case EVENT_ARCHIVED: /* nobody archives here */
         break;
     }
 }
@@ -289,7 +385,7 @@ static bool is_answer(const struct command *cmd, const struct event *e)
     switch (cmd->type) {
     case COMMAND_ORDER:
         return (e->type == EVENT_RESERVED || e->type == EVENT_REJECTED ||
-                e->type == EVENT_DUPLICATE) &&
+                e->type == EVENT_DUPLICATE || e->type == EVENT_REFUSED) &&
                strcmp(e->order_id, cmd->order_id) == 0 && strcmp(e->user_id.s, cmd->user_id.s) == 0;
     case COMMAND_PAY:
         return (e->type == EVENT_PAID || e->type == EVENT_REFUND_DUE ||

@@ -15,6 +15,7 @@
 
 enum {
     TEXT_MAX = 320,
+    ENDS_MAX = 40,
     KEPT_BEFORE_CUT = 2,
 };
 
@@ -133,6 +134,18 @@ static char *text_of(bool is_there, struct buf *out)
     return text;
 }
 
+static void note_user(struct shard *s, struct node *node, struct slice user_id, bool *is_new)
+{
+    const int user = user_id.len == 2 ? user_id.ptr[1] - '0' : -1;
+    struct buf out;
+
+    if (user >= 0 && user < USERS && !is_new[user]) {
+        is_new[user] = true;
+        buf_init(&out, FOLD_VALUE_MAX);
+        node->orders[user] = text_of(fold_orders(s->fold, user_id, &out), &out);
+    }
+}
+
 /* What look-ups tell of those whom the outcome names. */
 static void note_fields(struct world *w, struct shard *s, struct node *node)
 {
@@ -148,13 +161,12 @@ static void note_fields(struct world *w, struct shard *s, struct node *node)
     buf_init(&out, FOLD_VALUE_MAX);
     for (size_t i = 0; i < w->outcome.n_events; i++) {
         const struct event *e = &w->outcome.events[i];
-        const int user = e->user_id.len == 2 ? e->user_id.s[1] - '0' : -1;
+        struct slice users = e->users == NULL ? (struct slice){NULL, 0} : slice_str(e->users);
         const int item = e->item_id.len > 0 ? e->item_id.s[0] - 'x' : -1;
 
-        if (user >= 0 && user < USERS && !is_new[user]) {
-            is_new[user] = true;
-            node->orders[user] =
-                text_of(fold_orders(s->fold, command_text(&e->user_id), &out), &out);
+        note_user(s, node, command_text(&e->user_id), is_new);
+        while (users.ptr != NULL) {
+            note_user(s, node, slice_cut(users, ',', &users), is_new);
         }
         if (item >= 0 && item < ITEMS && !is_moved[item]) {
             is_moved[item] = true;
@@ -243,7 +255,8 @@ static void append_genesis(struct world *w, struct shard *s)
 
     (void)snprintf(text, sizeof(text),
                    "{\"type\":\"genesis\",\"log_id\":\"%s\",\"partitions\":%d,\"rules\":%d}",
-                   s->log_id, w->n_shards, (int)(1 + below(w, COMMAND_RULES)));
+                   s->log_id, w->n_shards,
+                   (int)(chance(w, 50) ? COMMAND_RULES : 1 + below(w, COMMAND_RULES)));
     log_append(w, s, text);
 }
 
@@ -259,10 +272,20 @@ static void append_sale(struct world *w, struct shard *s, char item)
     log_append(w, s, text);
 }
 
+#define OUR_IDS "01900000-"
+
 static void order_id(const struct shard *s, char *out, size_t size, int64_t n)
 {
-    (void)snprintf(out, size, "01900000-0000-%c%03x-8000-%012" PRIx64, n % 2 == 0 ? '7' : '8',
+    (void)snprintf(out, size, OUR_IDS "0000-%c%03x-8000-%012" PRIx64, n % 2 == 0 ? '7' : '8',
                    (unsigned)s->number, n);
+}
+
+static bool is_our_key(const char *id)
+{
+    bool is_keyed = false;
+
+    return strncmp(id, OUR_IDS, strlen(OUR_IDS)) == 0 &&
+           ids_parse_order(slice_str(id), NULL, &is_keyed) && is_keyed;
 }
 
 static char some_item(struct world *w)
@@ -270,18 +293,42 @@ static char some_item(struct world *w)
     return chance(w, 85) ? 'x' : 'y';
 }
 
-static void append_order(struct world *w, struct shard *s)
+static void append_order_of(struct world *w, struct shard *s, const char *id, char item,
+                            int64_t user)
 {
-    char id[40];
     char text[TEXT_MAX];
 
-    order_id(s, id, sizeof(id), chance(w, 10) ? below(w, s->orders + 1) : s->orders++);
     (void)snprintf(text, sizeof(text),
                    "{\"type\":\"order\",\"order_id\":\"%s\",\"item_id\":\"%c@%d\",\"user_id\":\"u"
                    "%" PRId64 "\",\"qty\":%d,\"not_after\":%" PRId64 "}",
-                   id, some_item(w), s->number, below(w, USERS), chance(w, 85) ? 1 : 2,
+                   id, item, s->number, user, chance(w, 85) ? 1 : 2,
                    w->now.wall_ms + (chance(w, 5) ? -10000 : 60000));
     log_append(w, s, text);
+}
+
+static void append_order(struct world *w, struct shard *s)
+{
+    char id[40];
+
+    order_id(s, id, sizeof(id), chance(w, 10) ? below(w, s->orders + 1) : s->orders++);
+    /* Somebody has so many that there is no room for more, until some are forgotten. */
+    append_order_of(w, s, id, some_item(w), chance(w, w->ending) ? 0 : below(w, USERS));
+}
+
+/* Once more, with its key, what is forgotten; but no shopper's, who would hear of what he did not do. */
+static void append_forgotten(struct world *w, struct shard *s)
+{
+    const struct tables *t = &s->judged;
+    const size_t from = t->n_orders == 0 ? 0 : (size_t)below(w, (int64_t)t->n_orders);
+
+    for (size_t i = from; i < t->n_orders; i++) {
+        const struct row_order *row = &t->orders[i];
+
+        if (t->is_forgotten[i] && is_our_key(row->order_id)) {
+            append_order_of(w, s, row->order_id, row->item_id[0], row->user_id[1] - '0');
+            return;
+        }
+    }
 }
 
 /* The user of an order, mostly the right one. */
@@ -354,6 +401,46 @@ static void append_other(struct world *w, struct shard *s)
     log_append(w, s, text);
 }
 
+/* It is closed, and nothing of it is held: an archive finds nothing to refuse. */
+static bool can_archive(struct shard *s, char item)
+{
+    const struct row_item *row;
+    char name[NAME_SIZE];
+
+    (void)snprintf(name, sizeof(name), "%c@%d", item, s->number);
+    row = tables_item(&s->judged, name);
+    return row != NULL && row->state != 'o' && row->state != 'p' && row->held == 0;
+}
+
+/* The end of a sale: it is closed, and its users are forgotten, some at a time. */
+static void append_end(struct world *w, struct shard *s)
+{
+    const bool is_x =
+        can_archive(s, 'x') != can_archive(s, 'y') ? can_archive(s, 'x') : chance(w, 50);
+    const char item = is_x ? 'x' : 'y';
+    const int op = chance(w, 10) || s->ends == ENDS_MAX ? (int)below(w, s->ends + 1) : s->ends++;
+    char users[USERS * 3] = "";
+    char text[TEXT_MAX];
+    size_t n = 0;
+
+    for (int i = chance(w, 20) ? USERS : 0; i < USERS; i++) {
+        if (chance(w, 50)) {
+            n += (size_t)snprintf(users + n, sizeof(users) - n, "%su%d", n == 0 ? "" : ",", i);
+        }
+    }
+    if (chance(w, can_archive(s, item) ? 5 : 70)) {
+        (void)snprintf(text, sizeof(text),
+                       "{\"type\":\"sale\",\"op_id\":\"e%d\",\"item_id\":\"%c@%d\","
+                       "\"action\":\"close\"}",
+                       op, item, s->number);
+    } else {
+        (void)snprintf(text, sizeof(text),
+                       "{\"type\":\"archive\",\"op_id\":\"e%d\",\"item_id\":\"%c@%d\"%s%s%s}", op,
+                       item, s->number, n == 0 ? "" : ",\"users\":\"", users, n == 0 ? "" : "\"");
+    }
+    log_append(w, s, text);
+}
+
 void log_append_something(struct world *w, struct shard *s)
 {
     if (s->n == 0) {
@@ -362,6 +449,12 @@ void log_append_something(struct world *w, struct shard *s)
         append_sale(w, s, 'x');
     } else if (s->n == 4) {
         append_sale(w, s, 'y');
+    } else if (chance(w, w->ending)) {
+        if (chance(w, 30)) {
+            append_forgotten(w, s);
+        } else {
+            append_end(w, s);
+        }
     } else if (chance(w, 55)) {
         append_order(w, s);
     } else if (chance(w, 60)) {

@@ -140,7 +140,10 @@ static bool insert_order(struct tables *t, const struct value *v, const char *sq
         }
         return true;
     }
-    if (!t->is_forgotten[place]) {
+    if (strstr(sql, "UPDATE order_id = VALUES(order_id)") != NULL) {
+        return true; /* refused, and there is more to be known of it */
+    }
+    if (!t->is_forgotten[place] || t->archived[place] > 0) {
         return refuse(err, "CHECK orders_remembered: an order is decided twice");
     }
     t->is_forgotten[place] = v[7].number == 0;
@@ -283,6 +286,44 @@ static bool update_item(struct mysql *m, const char *sql, int64_t *affected, str
     return is_sound(item) || refuse(err, "CHECK: an item's counters");
 }
 
+/* An archive: the item, which must be closed and have these counters. */
+static void update_archived(struct mysql *m, const char *sql, int64_t *affected)
+{
+    struct value id;
+    struct row_item *item;
+
+    (void)read_value(after(sql, " AND item_id = "), &id);
+    item = tables_item(&m->tables, id.text);
+    if (item == NULL || (item->state != 'c' && item->state != 'a') || item->held != 0 ||
+        item->total != number_after(sql, " AND total = ") ||
+        item->sold != number_after(sql, " AND sold = ")) {
+        return;
+    }
+    tables_toggle_item(&m->tables, item);
+    item->state = 'a';
+    tables_toggle_item(&m->tables, item);
+    *affected = 1;
+}
+
+/* ... and the orders of the users that it names. */
+static void forget_orders(struct mysql *m, const char *sql, int64_t *affected)
+{
+    const char *at = after(sql, " IN (") - 1;
+    char users[USERS * NAME_SIZE] = "";
+    struct value item_id;
+    size_t n = 0;
+
+    while (*at == '(' || *at == ',') {
+        struct value id;
+
+        at = read_value(at + 1, &id);
+        n += (size_t)snprintf(users + n, sizeof(users) - n, "%s%s", n == 0 ? "" : ",", id.text);
+    }
+    (void)read_value(after(sql, " AND item_id = "), &item_id);
+    *affected = tables_archive(&m->tables, item_id.text, (struct slice){users, n},
+                               number_after(sql, "changed_offset = "));
+}
+
 static void update_progress(struct mysql *m, const char *sql, int64_t *affected)
 {
     struct progress *p = &m->progress;
@@ -332,8 +373,12 @@ bool db_exec(struct db *db, struct slice sql, int64_t *affected, struct err *err
     }
     if (strncmp(sql.ptr, "INSERT", 6) == 0) {
         ok = insert_rows(m, sql.ptr, &n, err);
+    } else if (strncmp(sql.ptr, "UPDATE items SET state = 'a'", 28) == 0) {
+        update_archived(m, sql.ptr, &n);
     } else if (strncmp(sql.ptr, "UPDATE items", 12) == 0) {
         ok = update_item(m, sql.ptr, &n, err);
+    } else if (strncmp(sql.ptr, "UPDATE orders", 13) == 0) {
+        forget_orders(m, sql.ptr, &n);
     } else {
         update_progress(m, sql.ptr, &n);
     }

@@ -135,10 +135,11 @@ struct http_request {
     bool is_stranger;
     int64_t qty;
     char payment_id[NAME_SIZE];
-    int64_t floor;   /* the oldest position that Redis has stood at since */
-    int64_t highest; /* what the door had read when he came, or the log had when it began */
-    bool is_sound;   /* what the door believed of items then */
-    bool is_probe;   /* he is sold what is there, whoever else comes */
+    int64_t floor;    /* the oldest position that Redis has stood at since */
+    int64_t recorded; /* the oldest that MySQL has stood at since */
+    int64_t highest;  /* what the door had read when he came, or the log had when it began */
+    bool is_sound;    /* what the door believed of items then */
+    bool is_probe;    /* he is sold what is there, whoever else comes */
     http_leave_fn *leave;
     void *leave_arg;
 };

@@ -281,6 +281,7 @@ static void apply_batch(struct world *w, struct shard *s, struct redis *r,
     }
     r->box[r->n++] = (struct batch){r->at, request->end};
     r->at = request->end;
+    s->farthest = r->at->offset > s->farthest ? r->at->offset : s->farthest;
     tell(w, "redis %d%s: applied %" PRId64 "..%" PRId64, s->number,
          r == &s->redis ? "" : " (former)", request->prev + 1, request->to);
     seen(COVER_APPLY);

@@ -44,6 +44,7 @@ static struct http_request *new_visit(struct porch *p, struct wish *wish, enum c
                 .kind = kind,
                 .qty = wish->qty,
                 .floor = s->redis.at == NULL ? -1 : s->redis.at->offset,
+                .recorded = s->mysql.progress.position,
                 .highest = heard > began ? heard : began,
                 .is_sound = porch_is_sound(p, wish->shard),
                 .is_probe = wish->is_probe && w->is_healing,

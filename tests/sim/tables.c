@@ -70,6 +70,7 @@ bool tables_add_order(struct tables *t, const struct row_order *row, bool is_for
         return false;
     }
     t->is_forgotten[t->n_orders] = is_forgotten;
+    t->archived[t->n_orders] = 0;
     t->orders[t->n_orders] = *row;
     tables_toggle_order(t, &t->orders[t->n_orders++]);
     return true;
@@ -105,6 +106,34 @@ bool tables_add_operation(struct tables *t, const struct row_operation *row)
     return true;
 }
 
+static bool is_named(struct slice users, const char *user_id)
+{
+    while (users.ptr != NULL) {
+        if (slice_eq(slice_cut(users, ',', &users), slice_str(user_id))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t tables_archive(struct tables *t, const char *item_id, struct slice users, int64_t offset)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < t->n_orders; i++) {
+        const struct row_order *row = &t->orders[i];
+
+        if (!t->is_forgotten[i] && strcmp(row->item_id, item_id) == 0 &&
+            is_named(users, row->user_id)) {
+            tables_toggle_order(t, row);
+            t->is_forgotten[i] = true;
+            t->archived[i] = offset;
+            n++;
+        }
+    }
+    return n;
+}
+
 void tables_copy(struct tables *to, const struct tables *from)
 {
     to->n_orders = from->n_orders;
@@ -113,6 +142,7 @@ void tables_copy(struct tables *to, const struct tables *from)
     to->n_operations = from->n_operations;
     to->digest = from->digest;
     memcpy(to->is_forgotten, from->is_forgotten, from->n_orders * sizeof(to->is_forgotten[0]));
+    memcpy(to->archived, from->archived, from->n_orders * sizeof(to->archived[0]));
     memcpy(to->orders, from->orders, from->n_orders * sizeof(to->orders[0]));
     memcpy(to->items, from->items, from->n_items * sizeof(to->items[0]));
     memcpy(to->payments, from->payments, from->n_payments * sizeof(to->payments[0]));

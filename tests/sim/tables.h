@@ -51,6 +51,8 @@ struct tables {
     size_t n_orders, n_items, n_payments, n_operations;
     uint64_t digest;
     bool is_forgotten[ROWS_ORDERS]; /* an order that the rules do not remember: not in the digest */
+    int64_t
+        archived[ROWS_ORDERS]; /* ... any more since the record there; 0: another, or remembered */
     struct row_order orders[ROWS_ORDERS];
     struct row_item items[ROWS_ITEMS];
     struct row_payment payments[ROWS_PAYMENTS];
@@ -68,6 +70,9 @@ bool tables_add_order(struct tables *t, const struct row_order *row, bool is_for
 bool tables_add_item(struct tables *t, const struct row_item *row);
 bool tables_add_payment(struct tables *t, const struct row_payment *row);
 bool tables_add_operation(struct tables *t, const struct row_operation *row);
+
+/* The users' orders of the item are remembered no longer; returns how many were.  Names are joined by `,`. */
+int64_t tables_archive(struct tables *t, const char *item_id, struct slice users, int64_t offset);
 
 /* The rows that there are, and no more: a copy is made for each transaction. */
 void tables_copy(struct tables *to, const struct tables *from);

@@ -110,11 +110,13 @@ static bool was_so(const struct http_request *v, const char *order_id, enum orde
     return false;
 }
 
+/* By the rules; what is archived is remembered until a Redis has come there. */
 static bool is_forgotten(const struct http_request *v, const struct row_order *row)
 {
-    const struct tables *t = &shard_of(v)->judged;
+    const struct shard *s = shard_of(v);
+    const size_t place = (size_t)(row - s->judged.orders);
 
-    return t->is_forgotten[row - t->orders];
+    return s->judged.is_forgotten[place] && s->judged.archived[place] <= s->farthest;
 }
 
 /* The newest position that his door could know of, by Redis or by what it had to know. */
@@ -169,14 +171,17 @@ static void learn(struct http_request *v, const char *order_id)
 
 /*
  * Nobody remembers that an order without a key was rejected: where its record landed twice, the second
- * may be decided otherwise (docs/protocol.md, section 4).
+ * may be decided otherwise; nor that one was rejected because its user had too many, of which an archive
+ * may have forgotten some since (docs/protocol.md, section 4).
  */
 static bool was_rejected(const struct http_request *v, const char *order_id, const char *reason)
 {
     const struct shard *s = shard_of(v);
+    const bool is_remembered =
+        v->wish->key != 0 && strcmp(reason, reason_name(REASON_LIMIT_REACHED)) != 0;
     bool found = false;
 
-    for (int64_t i = 0; v->wish->key == 0 && i < s->n && !found; i++) {
+    for (int64_t i = 0; !is_remembered && i < s->n && !found; i++) {
         const struct node *node = log_at(s, i);
 
         found = node != NULL && node->type == COMMAND_ORDER &&
@@ -219,6 +224,9 @@ static void check_state(struct http_request *v, const char *order_id, const char
     }
     if (told == ORDER_REJECTED && strcmp(reason, reason_name((enum reason)row->reason)) != 0) {
         BROKEN(v, "3", "that %s was rejected for `%s`", order_id, reason);
+    }
+    if (shard_of(v)->judged.archived[row - shard_of(v)->judged.orders] > 0) {
+        seen(COVER_TOLD_FORGOTTEN);
     }
 }
 
@@ -414,9 +422,26 @@ static void check_gate(struct http_request *v, const char *reason)
     v->wish->is_final = true;
 }
 
+/* His order stands in the log, and is no longer decided there: so there is no state. */
+static void check_archived(struct http_request *v, const char *reason)
+{
+    char name[NAME_SIZE];
+    const struct row_item *item;
+
+    (void)wish_item(v->wish, name);
+    item = tables_item(&shard_of(v)->judged, name);
+    seen(COVER_TOLD_ARCHIVED);
+    if (shard_of(v)->cut < 0 &&
+        (item == NULL || item->state != 'a' || strcmp(reason, "closed") != 0)) {
+        BROKEN(v, "3", "`%s` of %s without a state, and its item is not archived", reason,
+               v->wish->order_id);
+    }
+}
+
 static void hear_conflict(struct http_request *v, const struct http_problem *problem)
 {
     char order_id[IDS_MAX];
+    char state[IDS_MAX];
 
     text_of(problem->members, "order_id", order_id);
     if (v->kind != CALLS_ORDER) {
@@ -428,9 +453,14 @@ static void hear_conflict(struct http_request *v, const struct http_problem *pro
         return;
     }
     learn(v, order_id);
-    check_state(v, order_id, "rejected", problem->reason);
+    text_of(problem->members, "state", state);
+    if (state[0] == '\0') {
+        check_archived(v, problem->reason);
+    } else {
+        check_state(v, order_id, "rejected", problem->reason);
+        seen(COVER_TOLD_REJECTED);
+    }
     v->wish->is_final = true;
-    seen(COVER_TOLD_REJECTED);
 }
 
 static void hear_unknown(struct http_request *v, const struct http_problem *problem)
@@ -444,6 +474,17 @@ static void hear_unknown(struct http_request *v, const struct http_problem *prob
     seen(COVER_TOLD_UNKNOWN);
 }
 
+/* What Redis has forgotten stands in MySQL. */
+static void check_unrecorded(struct http_request *v)
+{
+    const struct row_order *row = row_of(v, v->wish->order_id);
+
+    if (!v->is_stranger && shard_of(v)->cut < 0 && row != NULL &&
+        row->decided_offset <= v->recorded) {
+        BROKEN(v, "3", "that there is no %s, which MySQL has", v->wish->order_id);
+    }
+}
+
 static void hear_not_found(struct http_request *v, const struct http_problem *problem)
 {
     if (v->kind == CALLS_ORDER) {
@@ -451,6 +492,7 @@ static void hear_not_found(struct http_request *v, const struct http_problem *pr
         check_gate(v, problem->reason);
     } else if (v->kind == CALLS_SHOW) {
         check_undecided(v, problem->reason);
+        check_unrecorded(v);
         v->wish->is_final = v->wish->is_final || v->world->is_healing;
     }
 }

@@ -94,6 +94,7 @@ void world_init(struct world *w, uint64_t seed)
     w->may_cut = chance(w, 20);
     w->percent = (int)(1 + below(w, 8));
     w->zombies = (int)(1 + below(w, 12));
+    w->ending = chance(w, 40) ? (int)(10 + below(w, 30)) : 0;
     w->fatal = chance(w, 40) ? COVER_FATAL_FIRST + (enum cover)below(w, FATAL_KINDS) : COVER_NONE;
     w->faults = (unsigned)random_u64(&w->random);
     w->faults |= (unsigned)random_u64(&w->random);

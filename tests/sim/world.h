@@ -112,7 +112,8 @@ struct shard {
     int64_t begin; /* the records before it are deleted */
     int64_t cut;   /* -1: never cut */
     bool has_rules, is_recreated, has_leapt;
-    int orders, payments;
+    int orders, payments, ends;
+    int64_t farthest; /* that a Redis has ever applied */
 
     struct redis redis;  /* the master */
     struct redis former; /* the one before, which does not know yet */
@@ -239,6 +240,7 @@ struct world {
     int percent;      /* of steps that are trouble */
     enum cover fatal; /* who has just done this is often killed */
     int zombies;      /* percent of turns in which a matcher takes a partition */
+    int ending;       /* percent of the log's commands that end a sale */
     bool may_cut;
     bool has_lost; /* outcomes that the topic had */
     bool is_healing;
