@@ -228,8 +228,9 @@ static enum follow_action note_read(struct follow *f, int64_t offset, int64_t no
     if (f->scan_end < 0) {
         return FOLLOW_NOTHING;
     }
-    if (offset <= f->scan_next) {
-        f->scan_next = offset + 1 > f->scan_next ? offset + 1 : f->scan_next;
+    if (offset == f->scan_next) {
+        f->scan_next++;
+        f->scan_ms = now_ms;
     }
     if (f->scan_next < f->scan_end) {
         return FOLLOW_NOTHING;
@@ -312,6 +313,9 @@ enum follow_action follow_stuck(struct follow *f, bool is_out_of_range, const ch
     if (++f->stuck >= STUCK_MAX) {
         return halt(f, FOLLOW_HALT_TOPIC, "the topic cannot be read: %s", why);
     }
+    if (is_out_of_range) {
+        f->scan_end = -1; /* broken off: where the topic starts now, the next probe tells */
+    }
     if (is_out_of_range && f->stuck == 1) {
         f->state = FOLLOW_READING;
         return seek(f, FOLLOW_BEGIN, now_ms);
@@ -339,7 +343,8 @@ enum follow_action follow_tick(struct follow *f, int64_t now_ms)
         f->moved_ms = now_ms;
         return FOLLOW_PROBE;
     }
-    if (f->scan_end >= 0 && now_ms - f->read_ms >= SEEK_AGAIN_MS) {
+    /* Not when anything was read last: later outcomes may come for as long as there is a sale. */
+    if (f->scan_end >= 0 && now_ms - f->scan_ms >= SEEK_AGAIN_MS) {
         f->scan_end = -1; /* it has come to nothing; the next probe may begin another */
     }
     if (f->next_offset < 0 && now_ms - f->sought_ms >= SEEK_AGAIN_MS) {
@@ -377,6 +382,7 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
     }
     f->scan_end = probe->topic_end;
     f->scan_next = MUTANT(LOSS_GUESSED) ? probe->topic_end : probe->topic_begin;
+    f->scan_ms = now_ms;
     if (probe->topic_begin >= probe->topic_end) {
         return note_read(f, probe->topic_end - 1, now_ms);
     }

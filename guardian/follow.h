@@ -87,6 +87,7 @@ struct follow {
     int64_t next_offset; /* in the topic: what was read last, + 1; -1: nothing since the seek */
     int64_t scan_end;    /* >= 0: if the missing record is not before it, it is lost */
     int64_t scan_next;   /* everything before it was read by the scan, without a hole */
+    int64_t scan_ms;     /* when scan_next moved last */
     bool has_gap;        /* a later record was seen since the head moved */
     int64_t moved_ms;    /* when the head moved, or was asked about, last */
     int64_t read_ms;     /* when anything was read last */

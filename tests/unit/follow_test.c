@@ -558,10 +558,58 @@ static void a_long_scan_is_not_begun_anew(void **state)
 
     (void)state;
     for (int64_t now_ms = PROBE_MS; now_ms < INT64_C(20) * PROBE_MS; now_ms += PROBE_MS) {
-        assert_int_equal(follow_record(&f, &later, now_ms / PROBE_MS, now_ms, &action),
+        assert_int_equal(follow_record(&f, &later, now_ms / PROBE_MS - 1, now_ms, &action),
                          FOLLOW_LATER);
         assert_int_equal(follow_tick(&f, now_ms), FOLLOW_NOTHING);
     }
+}
+
+/* A later outcome each second, at offset and onwards, until there is another probe; then it is found. */
+static void is_begun_anew(struct follow *f, int64_t offset, int64_t now_ms)
+{
+    const int64_t begin = offset;
+    const struct outcome later = outcome_of(12);
+    enum follow_action action = FOLLOW_NOTHING;
+    struct follow_probe lost;
+
+    for (int i = 0; i < 60 && action != FOLLOW_PROBE; i++) {
+        now_ms += 1000;
+        assert_int_equal(follow_record(f, &later, offset++, now_ms, &action), FOLLOW_LATER);
+        assert_int_equal(action, FOLLOW_NOTHING);
+        action = follow_tick(f, now_ms);
+    }
+    assert_int_equal(action, FOLLOW_PROBE);
+    lost = probe_of(12, 10, offset);
+    lost.topic_begin = begin;
+    assert_int_equal(follow_probed(f, &lost, now_ms), FOLLOW_SEEK);
+    for (int64_t i = begin; i < offset; i++) {
+        assert_int_not_equal(action, FOLLOW_REBUILD);
+        assert_int_equal(follow_record(f, &later, i, now_ms, &action), FOLLOW_LATER);
+    }
+    assert_int_equal(action, FOLLOW_REBUILD);
+}
+
+/* What it is reading is deleted (`archive --trim`), while outcomes keep coming. */
+static void a_scan_that_a_trim_breaks_off_is_begun_anew(void **state)
+{
+    struct follow f = scanning();
+
+    (void)state;
+    for (int64_t i = 0; i < 6; i++) {
+        assert_int_equal(give(&f, outcome_of(9), i), FOLLOW_DROP);
+    }
+    assert_int_equal(follow_stuck(&f, true, "gone", PROBE_MS), FOLLOW_SEEK);
+    assert_int_equal(follow_seek_offset(&f), FOLLOW_BEGIN);
+    is_begun_anew(&f, 15, PROBE_MS);
+}
+
+/* It was before the first record was read, and so nothing is out of range. */
+static void a_scan_that_a_trim_overtakes_is_begun_anew(void **state)
+{
+    struct follow f = scanning();
+
+    (void)state;
+    is_begun_anew(&f, 15, PROBE_MS);
 }
 
 static void a_stale_record_ends_no_scan(void **state)
@@ -645,6 +693,8 @@ int main(void)
         cmocka_unit_test(waits_until_redis_is_rebuilt),
         cmocka_unit_test(goes_on_when_the_scan_finds_it),
         cmocka_unit_test(a_long_scan_is_not_begun_anew),
+        cmocka_unit_test(a_scan_that_a_trim_breaks_off_is_begun_anew),
+        cmocka_unit_test(a_scan_that_a_trim_overtakes_is_begun_anew),
         cmocka_unit_test(a_stale_record_ends_no_scan),
         cmocka_unit_test(an_empty_topic_that_should_not_be),
         cmocka_unit_test(repeats_a_seek_that_was_lost),
