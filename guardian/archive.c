@@ -25,8 +25,8 @@ struct trim {
     struct peek *redis;
     struct kafka_settings kafka;
     struct kafka_start *orders, *outcomes;
-    int64_t *begin; /* where the log of each starts before */
-    size_t n;
+    int64_t *begin; /* where the log of each of orders starts before */
+    size_t n_orders, n_outcomes;
 };
 
 static int64_t least(int64_t a, int64_t b)
@@ -118,17 +118,17 @@ static bool plan(struct trim *t, int partition, struct err *err)
         !find_first(t, partition, &at, &first, err)) {
         return false;
     }
+    if (!find_first_outcome(t, partition, &at, &first_outcome, err)) {
+        return false;
+    }
+    /* Also where the log stays as it is: the outcomes are what may have failed the last time. */
+    t->outcomes[t->n_outcomes++] = (struct kafka_start){partition, first_outcome};
     if (first <= anchor.begin) {
         (void)printf("partition %d: starts at %" PRId64 " as before\n", partition, anchor.begin);
         return true;
     }
-    if (!find_first_outcome(t, partition, &at, &first_outcome, err)) {
-        return false;
-    }
-    t->orders[t->n] = (struct kafka_start){partition, first};
-    t->outcomes[t->n] = (struct kafka_start){partition, first_outcome};
-    t->begin[t->n] = anchor.begin;
-    t->n++;
+    t->begin[t->n_orders] = anchor.begin;
+    t->orders[t->n_orders++] = (struct kafka_start){partition, first};
     return true;
 }
 
@@ -137,18 +137,16 @@ static bool trim(struct trim *t, struct err *err)
     const struct options_kafka *kafka = &t->settings->kafka;
     const int64_t timeout_ms = t->settings->timeout_ms;
 
-    if (t->n == 0) {
-        return true;
-    }
-    if (!kafka_delete_before(&t->kafka, kafka->topic_orders, t->orders, t->n, timeout_ms, err)) {
+    if (t->n_orders > 0 && !kafka_delete_before(&t->kafka, kafka->topic_orders, t->orders,
+                                                t->n_orders, timeout_ms, err)) {
         return false;
     }
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; i < t->n_orders; i++) {
         (void)printf("partition %d: started at %" PRId64 ", starts at %" PRId64 "\n",
                      t->orders[i].partition, t->begin[i], t->orders[i].offset);
     }
-    return kafka_delete_before(&t->kafka, kafka->topic_outcomes, t->outcomes, t->n, timeout_ms,
-                               err);
+    return t->n_outcomes == 0 || kafka_delete_before(&t->kafka, kafka->topic_outcomes, t->outcomes,
+                                                     t->n_outcomes, timeout_ms, err);
 }
 
 int archive_run(const struct settings *settings)

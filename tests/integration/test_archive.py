@@ -39,6 +39,26 @@ def test_what_must_stay_stays(sold):
     assert [log_begin(sold, p) for p in range(2)] == [behind[0] + 5, behind[1]]
 
 
+def test_outcomes_that_were_not_deleted_are_deleted_the_next_time(sold):
+    """The commands were, and there is nothing more to do for them; what was deleted beside them was a copy."""
+
+    def outcomes_begin():
+        return [kafka.watermarks(sold.brokers, sold.outcomes, p)[0] for p in range(2)]
+
+    stop_matchers(sold)
+    sold.make_told()
+    for p in range(2):
+        sold.fill(p, [value for _, value, _ in sold.records(sold.outcomes, p)])
+    trim(sold, topic_outcomes=sold.told)
+    begin = [log_begin(sold, p) for p in range(2)]
+    assert min(begin) > 0 and outcomes_begin() == [0, 0]
+    for _ in range(2):
+        assert trim(sold).count(" as before\n") == 2
+        assert min(outcomes_begin()) > 0
+        assert [log_begin(sold, p) for p in range(2)] == begin
+    assert sold.verify()["unproven"] == []
+
+
 def test_verify_of_a_log_without_its_head(sold):
     """MySQL is taken as it is at its position; what came after it must follow from it."""
     trim(sold)
