@@ -86,6 +86,7 @@ static bool read_log(struct pick *pick, struct search *s, struct anchor *anchor,
         return false;
     }
     anchor->hash = s->hash;
+    anchor->has_outcome = s->has_outcome;
     anchor->is_proven = s->has_outcome || s->is_whole;
     return is_ours(s) ||
            err_set(err, ERR_FATAL,

@@ -22,6 +22,7 @@
 struct anchor {
     int64_t begin, end; /* the log is [begin, end) */
     uint64_t hash;      /* of the record at the position */
+    bool has_outcome;   /* that of the position is in the topic */
     bool is_proven;     /* it is; false: neither the outcome nor the genesis is there */
 };
 

@@ -82,7 +82,7 @@ static bool find_first_outcome(struct trim *t, int partition, const struct progr
     int64_t begin, end;
     bool ok;
 
-    *first = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
+    *first = at->outcomes_offset;
     if (s.upto < 0 || s.upto >= at->position) {
         return true;
     }
@@ -117,6 +117,13 @@ static bool plan(struct trim *t, int partition, struct err *err)
     if (!anchor_find(t->settings, partition, &at, &wait, &anchor, err) ||
         !find_first(t, partition, &at, &first, err)) {
         return false;
+    }
+    /* It is what proves a log without its head; and where it is not, one cannot delete before it. */
+    if (!anchor.has_outcome) {
+        return err_set(err, ERR_FATAL,
+                       "the outcome of MySQL's position %" PRId64 " is not in %s: wait until the "
+                       "guardian has recorded one more",
+                       at.position, t->settings->kafka.topic_outcomes);
     }
     if (!find_first_outcome(t, partition, &at, &first_outcome, err)) {
         return false;

@@ -92,6 +92,14 @@ def test_without_the_outcome_the_genesis_proves(sold, untold):
     assert dump(sold, 0) == before
 
 
+def test_without_the_outcome_nothing_is_trimmed(sold, untold):
+    """What is left would be proven by nothing."""
+    assert f"is not in {sold.told}: wait until" in trim(sold, REFUSED, **untold)
+    assert [log_begin(sold, p) for p in range(2)] == [0, 0]
+    wipe(sold, 0)
+    assert "could not be checked" not in rebuild(sold, DONE, "--partition=0", **untold)
+
+
 def test_without_either_it_says_that_nothing_is_proven(sold, untold):
     trim(sold)
     before = [dump(sold, p) for p in range(2)]
