@@ -25,11 +25,21 @@ static struct redis_verdict never(enum redis_unfit what, const char *why)
     return (struct redis_verdict){.fitness = REDIS_NEVER, .what = what, .why = why};
 }
 
+/* Whether AUTH itself was refused.  Whoever it is that answers may also be full, or loading. */
+static bool is_refusal(const redisReply *reply)
+{
+    return redis_is_error(reply, "WRONGPASS") || redis_is_error(reply, "NOAUTH") ||
+           redis_is_error(reply, "ERR invalid password") ||
+           strstr(reply->str, "without any password configured") != NULL ||
+           strstr(reply->str, "no password is set") != NULL;
+}
+
 struct redis_verdict redis_judge_auth(const redisReply *reply)
 {
-    return reply->type == REDIS_REPLY_ERROR && !redis_is_error(reply, "LOADING")
-               ? never(REDIS_REFUSES, reply->str)
-               : fit;
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return fit;
+    }
+    return is_refusal(reply) ? never(REDIS_REFUSES, reply->str) : not_now(reply, reply->str);
 }
 
 struct redis_verdict redis_judge_role(const redisReply *reply)

@@ -19,10 +19,11 @@
 #include <cmocka.h>
 
 #include "common/log.h"
+#include "common/redis_impl.h"
 
 /* What the server says to one kind of command; "" is silence, "!" hangs up. */
 struct script_of {
-    const char *role, *info, *load;
+    const char *auth, *role, *info, *load;
     const char *info_later; /* from the second time on; NULL: the same */
     const char *evalsha[4]; /* one after the other */
 };
@@ -33,11 +34,13 @@ struct world {
     struct script_of says;
     int listener;
     int port;
+    const char *password;
     int64_t timeout_ms; /* a test of silence waits for so long */
     pthread_t thread;
     atomic_int loads, evals, infos, connections;
 
     int ups, downs, unfits;
+    enum redis_unfit unfit; /* why it was last */
     int results[8];
     char replies[8][64];
     int n_results;
@@ -60,7 +63,9 @@ static bool answer(struct world *w, int fd, const char *bytes)
     const char *reply = NULL;
 
     for (const char *at = bytes; *at != '\0'; at++) {
-        if (strncmp(at, "\r\nROLE\r\n", 8) == 0) {
+        if (strncmp(at, "\r\nAUTH\r\n", 8) == 0) {
+            say(fd, w->says.auth);
+        } else if (strncmp(at, "\r\nROLE\r\n", 8) == 0) {
             say(fd, w->says.role);
         } else if (strncmp(at, "\r\nINFO\r\n", 8) == 0) {
             say(fd, w->infos++ > 0 && w->says.info_later ? w->says.info_later : w->says.info);
@@ -120,8 +125,8 @@ static void on_unfit(enum redis_unfit what, const char *why, void *arg)
 {
     struct world *w = arg;
 
-    assert_int_equal(what, REDIS_EVICTS);
     assert_non_null(why);
+    w->unfit = what;
     w->unfits++;
 }
 
@@ -158,6 +163,7 @@ static int setup(void **state)
     assert_non_null(w);
     w->timeout_ms = 60000;
     w->says = (struct script_of){
+        .auth = "+OK\r\n",
         .role = "*1\r\n$6\r\nmaster\r\n",
         .info = "$45\r\nx:1\r\nloading:0\r\nmaxmemory_policy:noeviction\r\n\r\n",
         .load = "$40\r\n0123456789012345678901234567890123456789\r\n",
@@ -177,6 +183,7 @@ static void start(struct world *w, const char *host)
 {
     const struct redis_settings settings = {.host = host,
                                             .port = w->port,
+                                            .password = w->password,
                                             .timeout_ms = w->timeout_ms,
                                             .scripts = scripts,
                                             .n_scripts = 1,
@@ -216,6 +223,18 @@ static void turn_until(struct world *w, const int *n, int at_least)
         assert_true(event_base_dispatch(w->base) >= 0);
     }
     assert_true(*n >= at_least);
+}
+
+/* The same for connections. */
+static void turn_until_connected(struct world *w, int at_least)
+{
+    for (int i = 0; i < 6000 && w->connections < at_least; i++) {
+        const struct timeval turn = {.tv_usec = 10000};
+
+        assert_int_equal(event_base_loopexit(w->base, &turn), 0);
+        assert_true(event_base_dispatch(w->base) >= 0);
+    }
+    assert_true(w->connections >= at_least);
 }
 
 static void eval(struct world *w)
@@ -366,6 +385,7 @@ static void test_evicting_server_is_unfit(void **state)
     w->says.info = "$46\r\nx:1\r\nloading:0\r\nmaxmemory_policy:allkeys-lru\r\n\r\n";
     start(w, "127.0.0.1");
     turn_until(w, &w->unfits, 2); /* it keeps looking */
+    assert_int_equal(w->unfit, REDIS_EVICTS);
     assert_int_equal(w->ups, 0);
 }
 
@@ -378,6 +398,7 @@ static void test_server_that_begins_to_evict(void **state)
     turn_until(w, &w->ups, 1);
     turn_until(w, &w->downs, 1);
     assert_true(w->unfits >= 1);
+    assert_int_equal(w->unfit, REDIS_EVICTS);
     assert_int_equal(w->ups, 1);
 }
 
@@ -387,13 +408,7 @@ static void test_replica_is_not_used(void **state)
 
     w->says.role = "*1\r\n$5\r\nslave\r\n";
     start(w, "127.0.0.1");
-    for (int i = 0; i < 6000 && w->connections < 3; i++) {
-        const struct timeval turn = {.tv_usec = 10000};
-
-        (void)event_base_loopexit(w->base, &turn);
-        (void)event_base_dispatch(w->base);
-    }
-    assert_true(w->connections >= 3);
+    turn_until_connected(w, 3);
     assert_int_equal(w->ups, 0);
     assert_int_equal(w->unfits, 0); /* it may become master */
 }
@@ -404,14 +419,72 @@ static void test_loading_server_is_awaited(void **state)
 
     w->says.info = "$45\r\nx:1\r\nloading:1\r\nmaxmemory_policy:noeviction\r\n\r\n";
     start(w, "127.0.0.1");
-    for (int i = 0; i < 6000 && w->connections < 2; i++) {
-        const struct timeval turn = {.tv_usec = 10000};
-
-        (void)event_base_loopexit(w->base, &turn);
-        (void)event_base_dispatch(w->base);
-    }
+    turn_until_connected(w, 2);
     assert_int_equal(w->ups, 0);
     assert_int_equal(w->unfits, 0);
+}
+
+static void test_password(void **state)
+{
+    struct world *w = *state;
+
+    w->password = "secret";
+    come_up(w);
+    assert_int_equal(w->unfits, 0);
+}
+
+static void test_wrong_password_is_unfit(void **state)
+{
+    struct world *w = *state;
+
+    w->password = "secret";
+    w->says.auth = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    start(w, "127.0.0.1");
+    turn_until(w, &w->unfits, 2);
+    assert_int_equal(w->unfit, REDIS_REFUSES);
+    assert_int_equal(w->ups, 0);
+}
+
+/* It says so to the first command, which with a password is AUTH. */
+static void test_full_server_is_awaited(void **state)
+{
+    struct world *w = *state;
+
+    w->password = "secret";
+    w->says.auth = "-ERR max number of clients reached\r\n";
+    start(w, "127.0.0.1");
+    turn_until_connected(w, 3);
+    assert_int_equal(w->ups, 0);
+    assert_int_equal(w->unfits, 0);
+}
+
+static void test_answers_to_auth(void **state)
+{
+    static const struct {
+        const char *error;
+        enum redis_fitness fitness;
+    } said[] = {
+        {"WRONGPASS invalid username-password pair or user is disabled.", REDIS_NEVER},
+        {"NOAUTH Authentication required.", REDIS_NEVER},
+        {"ERR invalid password", REDIS_NEVER},
+        {"ERR Client sent AUTH, but no password is set", REDIS_NEVER},
+        {"ERR AUTH <password> called without any password configured for the default user. Are you "
+         "sure your configuration is correct?",
+         REDIS_NEVER},
+        {"ERR max number of clients reached", REDIS_NOT_NOW},
+        {"LOADING Redis is loading the dataset in memory", REDIS_NOT_NOW},
+        {"BUSY Redis is busy running a script.", REDIS_NOT_NOW},
+        {"", REDIS_NOT_NOW},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        char text_said[160];
+        redisReply reply = {.type = REDIS_REPLY_ERROR, .str = text_said};
+
+        reply.len = (size_t)snprintf(text_said, sizeof(text_said), "%s", said[i].error);
+        assert_int_equal(redis_judge_auth(&reply).fitness, said[i].fitness);
+    }
 }
 
 static void test_classes_of_errors(void **state)
@@ -461,6 +534,10 @@ int main(void)
         TEST(test_server_that_begins_to_evict),
         TEST(test_replica_is_not_used),
         TEST(test_loading_server_is_awaited),
+        TEST(test_password),
+        TEST(test_wrong_password_is_unfit),
+        TEST(test_full_server_is_awaited),
+        cmocka_unit_test(test_answers_to_auth),
         cmocka_unit_test(test_classes_of_errors),
     };
 
