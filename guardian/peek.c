@@ -217,21 +217,22 @@ bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fiel
            err_set(err, ERR_RETRY, "redis: a look-up gave %zu values, not %zu", a->n, n);
 }
 
-bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a, struct err *err)
+bool peek_list(struct peek *p, struct peek_hash list, int64_t first, int64_t last,
+               struct peek_answer *a, struct err *err)
 {
-    char log[KEY_BYTES], key[KEY_BYTES];
-    const struct slice first[] = {
+    char log[KEY_BYTES], key[KEY_BYTES], from[24], to[24];
+    const struct slice watermark[] = {
         SLICE_LIT("HGET"),
         {log, (size_t)peek_key(p, list.partition, "log", log, sizeof(log))},
         SLICE_LIT("watermark"),
     };
-    const struct slice second[] = {
+    const struct slice range[] = {
         SLICE_LIT("LRANGE"),
         {key, (size_t)peek_key(p, list.partition, list.name, key, sizeof(key))},
-        SLICE_LIT("0"),
-        SLICE_LIT("-1"),
+        {from, (size_t)snprintf(from, sizeof(from), "%" PRId64, first)},
+        {to, (size_t)snprintf(to, sizeof(to), "%" PRId64, last)},
     };
-    const struct slice *const commands[] = {first, second};
+    const struct slice *const commands[] = {watermark, range};
     const int words[] = {3, 4};
 
     peek_answer_fini(a);

@@ -53,9 +53,9 @@ bool peek_chunk(struct peek *p, struct peek_hash hash, const char *cursor, int c
 bool peek_lookup(struct peek *p, struct peek_hash hash, const struct slice *fields, size_t n,
                  struct peek_answer *a, struct err *err) ATTR_MUSTCHECK;
 
-/* All entries of one of a partition's lists. */
-bool peek_list(struct peek *p, struct peek_hash list, struct peek_answer *a,
-               struct err *err) ATTR_MUSTCHECK;
+/* Entries of one of a partition's lists, by index: from the first to the last, -1 being the list's. */
+bool peek_list(struct peek *p, struct peek_hash list, int64_t first, int64_t last,
+               struct peek_answer *a, struct err *err) ATTR_MUSTCHECK;
 
 /* Genesis, watermark and the outbox's oldest entry, as of one moment. */
 bool peek_probe(struct peek *p, int partition, struct follow_probe *probe,

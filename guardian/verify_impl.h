@@ -111,9 +111,9 @@ bool verify_load(struct verify *v, struct err *err) ATTR_MUSTCHECK;
 bool verify_follow(struct verify *v, const struct peek_answer *answer, bool *is_old,
                    struct err *err) ATTR_MUSTCHECK;
 
-/* All of a list, the fold being where it is valid. */
-bool verify_read_list(struct verify *v, const char *name, struct peek_answer *answer,
-                      struct err *err) ATTR_MUSTCHECK;
+/* peek_list(), the fold being where the answer is valid. */
+bool verify_read_list(struct verify *v, const char *name, int64_t first, int64_t last,
+                      struct peek_answer *answer, struct err *err) ATTR_MUSTCHECK;
 
 /* The rest of what Redis holds: the holds in due order, outcomes not yet told, and no other keys. */
 bool verify_due(struct verify *v, struct err *err) ATTR_MUSTCHECK;

@@ -97,10 +97,16 @@ static bool went_back(const struct verify *v, const struct peek_answer *outbox)
     return outbox->n > 0 && tail_parse(outbox->values[0], &first) && first.prev < v->tail_from;
 }
 
+/* All of it at one moment: it is short, outbox-max batches. */
+static bool read_outbox(struct verify *v, struct peek_answer *outbox, struct err *err)
+{
+    return verify_read_list(v, "outbox", 0, -1, outbox, err);
+}
+
 bool verify_outbox(struct verify *v, struct err *err)
 {
     struct peek_answer outbox = {0};
-    bool ok = verify_read_list(v, "outbox", &outbox, err);
+    bool ok = read_outbox(v, &outbox, err);
 
     while (ok && went_back(v, &outbox)) {
         if (clock_mono_ms() >= v->deadline_ms) {
@@ -110,7 +116,7 @@ bool verify_outbox(struct verify *v, struct err *err)
             break;
         }
         verify_pause();
-        ok = verify_read_list(v, "outbox", &outbox, err);
+        ok = read_outbox(v, &outbox, err);
     }
     if (ok) {
         compare_outbox(v, &outbox);

@@ -30,14 +30,15 @@ bool verify_follow(struct verify *v, const struct peek_answer *answer, bool *is_
     return refold_advance(v->refold, answer->watermark, err);
 }
 
-bool verify_read_list(struct verify *v, const char *name, struct peek_answer *answer,
-                      struct err *err)
+bool verify_read_list(struct verify *v, const char *name, int64_t first, int64_t last,
+                      struct peek_answer *answer, struct err *err)
 {
+    const struct peek_hash list = {v->partition, name};
     bool is_old = false;
     bool ok;
 
     do {
-        ok = peek_list(v->redis, (struct peek_hash){v->partition, name}, answer, err) &&
+        ok = peek_list(v->redis, list, first, last, answer, err) &&
              verify_follow(v, answer, &is_old, err);
     } while (ok && is_old);
     return ok;

@@ -402,6 +402,90 @@ def test_verify_of_the_due_lists(apart):
     assert m.stop() == 0
 
 
+@contextmanager
+def list_reads(redis, key):
+    """LRANGE of a list while the block runs, as (first, last); in the order in which they were asked."""
+    before = redis.config_get("slowlog-*")
+    redis.config_set("slowlog-max-len", 100000)
+    redis.config_set("slowlog-log-slower-than", 0)
+    redis.slowlog_reset()
+    found = []
+    try:
+        yield found
+        asked = [e["command"].decode().split() for e in reversed(redis.slowlog_get(100000))]
+        found.extend((int(words[2]), int(words[3])) for words in asked if words[:2] == ["LRANGE", key])
+    finally:
+        for name, value in before.items():
+            redis.config_set(name, value)
+        redis.slowlog_reset()
+
+
+def test_verify_of_a_long_due_list(apart):
+    """It is read in pieces, for Redis has other things to do; what is wrong with it is found in each."""
+    w, m = apart, apart.matcher().ready()
+    users = [f"u{i}" for i in range(2500)]
+    _, *offsets = w.put(0, w.open("lamp@0", 9999, 9, 700000), *(w.order(0, "lamp@0", user) for user in users))
+    w.applied()
+    w.caught_up()
+    due = w.key(0, "due:700000")
+    entries = w.redis.lrange(due, 0, -1)
+    assert [e.split()[3] for e in entries] == users
+    with list_reads(w.redis, due) as reads:
+        w.verify()
+    assert reads[0][0] == 0 and reads[-1][1] >= len(users)
+    assert max(last - first for first, last in reads) < 1000, reads
+    assert all(later <= last + 1 for (_, last), (later, _) in zip(reads, reads[1:])), reads
+
+    changed = list(entries)
+    gone = [0, 899, 900, 901, 999, 1000, 1001, 1900, 2499]
+    for i in gone:
+        changed[i] = entries[i].replace(f" {users[i]}", " nobody")
+    w.redis.delete(due)
+    w.redis.rpush(due, *changed)
+    foreign = "no offset: redis: due:700000 has {} entries that are not the log's, or not in their place: \"{}\""
+    starts(
+        w.verify(1),
+        f"partition 0: offset {offsets[0]}: redis: due:700000 lacks {len(gone)} live holds",
+        f"partition 0: {foreign.format(len(gone), changed[0])}",
+    )
+    w.redis.delete(due)
+    w.redis.rpush(due, *entries[:950], *entries[949:])
+    starts(w.verify(1), f"partition 0: {foreign.format(1, entries[949])}")
+    w.redis.delete(due)
+    w.redis.rpush(due, *entries)
+    w.verify()
+    assert m.stop() == 0
+
+
+def test_verify_of_a_due_list_that_moves(apart):
+    """Holds expire at its head, and others come at its end, while it is read."""
+    w, m = apart, apart.matcher().ready()
+    due, stop = w.key(0, "due:8000"), threading.Event()
+    w.put(0, w.open("lamp@0", 999999, 9, 8000))
+
+    def feed():
+        n = 0
+        while not stop.wait(0.1):
+            w.put(0, *(w.order(0, "lamp@0", f"u{n + i}") for i in range(150)))
+            n += 150
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        wait_until(lambda: w.redis.llen(due) > 3000, 60, "a long list")
+        full = w.redis.lindex(due, 0)
+        wait_until(lambda: w.redis.lindex(due, 0) != full, 60, "the first holds expire")
+        begun = w.redis.lindex(due, 0)
+        for _ in range(3):
+            w.verify()
+        assert w.redis.lindex(due, 0) != begun
+    finally:
+        stop.set()
+        feeder.join()
+    w.applied()
+    assert m.stop() == 0
+
+
 def test_verify_of_the_outbox(apart):
     """A matcher that dies when all is told and nobody has trimmed yet leaves the outcomes there."""
     w, m = apart, apart.matcher().ready()
