@@ -38,7 +38,6 @@ static void load(struct world *w, int guardian, struct shard *s)
     struct keeper *k = &w->guardians[guardian][s->number];
 
     k->is_loaded = true;
-    k->committed = s->mysql.progress.position;
     w->guardian_did[guardian] = COVER_CRASHED_LOADED;
     tell(w, "guardian %d/%d: loads position %" PRId64, guardian, s->number,
          s->mysql.progress.position);
@@ -83,7 +82,6 @@ static void commit(struct world *w, int guardian, struct shard *s, enum mysql_fa
         w->guardian_did[guardian] = COVER_CRASHED_COMMITTED;
         tell(w, "guardian %d/%d: committed up to %" PRId64, guardian, s->number,
              ledger_end(k->batches[0])->position);
-        k->committed = ledger_end(k->batches[0])->position;
         ledger_destroy(k->batches[0]);
         k->n_batches--;
         for (size_t i = 0; i < k->n_batches; i++) {

@@ -526,19 +526,6 @@ void log_cut(struct world *w, struct shard *s)
     }
 }
 
-/* It has not read what another has committed since: it would not find it any more. */
-static bool is_a_guardian_behind(const struct world *w, const struct shard *s)
-{
-    for (int i = 0; i < GUARDIANS; i++) {
-        const struct keeper *k = &w->guardians[i][s->number];
-
-        if (k->is_loaded && k->committed < s->mysql.progress.position) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /*
  * As `archive --trim --upto=`: what MySQL and Redis have passed, and the oldest copy of MySQL that somebody
  * would go back to.  Of the outcomes, what this MySQL has passed.
@@ -549,7 +536,11 @@ void log_trim(struct world *w, struct shard *s)
     const struct redis *r = &s->redis;
     int64_t first;
 
-    if (w->may_cut || r->at == NULL || at->position < 0 || is_a_guardian_behind(w, s)) {
+    if (w->may_cut || r->at == NULL || at->position < 0) {
+        return;
+    }
+    /* It is refused where the outcome at MySQL's position is gone. */
+    if (at->outcomes_offset < s->topic_begin || at->outcomes_offset >= s->n_topic) {
         return;
     }
     first = at->position < r->at->offset ? at->position : r->at->offset;
@@ -568,9 +559,7 @@ void log_trim(struct world *w, struct shard *s)
         return;
     }
     s->begin = first;
-    if (at->outcomes_offset <= s->n_topic) { /* else it lost its end, and Kafka refuses */
-        s->topic_begin = at->outcomes_offset < 0 ? 0 : at->outcomes_offset;
-    }
+    s->topic_begin = at->outcomes_offset;
     tell(w, "log %d: begins at %" PRId64 " now, its outcomes at %" PRId64, s->number, s->begin,
          s->topic_begin);
     seen(COVER_TRIMMED);

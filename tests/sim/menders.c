@@ -226,7 +226,7 @@ void menders_mend(struct world *w, int guardian, struct shard *s)
     }
     m->again_ms = guardians_now_ms(w, guardian) + LOOK_MS;
     m->is_looking = true;
-    m->position = k->committed;
+    m->position = s->mysql.progress.position; /* another guardian may have committed more */
 }
 
 void menders_go_on(struct world *w, int guardian, struct shard *s)

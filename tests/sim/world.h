@@ -167,7 +167,6 @@ struct keeper {
     bool is_assigned, is_loaded, is_probing;
     bool is_sent; /* the first batch has been tried */
     int64_t at, seek;
-    int64_t committed; /* position */
     int stale;
     struct ledger *batches[BATCHES_MAX]; /* owned */
     size_t n_batches;
