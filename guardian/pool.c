@@ -4,7 +4,7 @@
  * holds the mutex while doing anything slow.
  *
  * A long job is taken before short ones: few may run, and whoever takes one sees to it that another
- * thread is there for the rest.
+ * thread is there for the rest, as far as threads_max allows.
  */
 #include "guardian/pool.h"
 

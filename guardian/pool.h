@@ -7,8 +7,8 @@
  *
  * The pool grows when jobs queue up behind busy threads and shrinks when half of them have been idle
  * for half a minute; there are at least POOL_THREADS_MIN, each with its own connections.  A thread that
- * runs a long job does not count: another takes its place, so that short jobs do not wait for
- * it.  At most half of threads_max run long ones; more of them wait for their turn.
+ * runs a long job does not count: another takes its place as far as threads_max allows, so that
+ * short jobs do not wait for it.  At most half of threads_max run long ones; more of them wait for their turn.
  */
 #ifndef GUARDIAN_POOL_H
 #define GUARDIAN_POOL_H

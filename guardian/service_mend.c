@@ -3,8 +3,10 @@
  * rebuild was for shows again at the next look if it failed; a lost outcome is remembered by follow.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "guardian/pick.h"
 #include "guardian/service_impl.h"
@@ -64,10 +66,45 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
     }
 }
 
-static void run_rebuild(struct pool_job *job, struct pool_tools *tools ATTR_UNUSED)
+/*
+ * The job may have waited for its turn.  What another guardian, or an operator, has put right meanwhile
+ * is left alone.
+ */
+static enum rebuild_end is_as_seen(struct mender *m, struct pool_tools *tools)
+{
+    const struct peek_look *seen = &m->look;
+    struct peek_look now;
+    int64_t position;
+    bool ok;
+
+    if (m->cause == MEND_LOST) {
+        if (!read_position(tools->db, m->part->partition, &position, &m->err)) {
+            return REBUILD_FAILED;
+        }
+        ok = position == m->position;
+    } else {
+        if (!peek_look(tools->redis, m->part->partition, &now, &m->err)) {
+            return REBUILD_FAILED;
+        }
+        ok = now.found == seen->found && now.progress == seen->progress &&
+             strcmp(now.token, seen->token) == 0 &&
+             (now.found != PEEK_STATE || now.first == seen->first);
+    }
+    if (!ok) {
+        (void)err_set(&m->err, ERR_RETRY, "it is not as it was any more");
+    }
+    return ok ? REBUILD_DONE : REBUILD_TAKEN;
+}
+
+static void run_rebuild(struct pool_job *job, struct pool_tools *tools)
 {
     struct mender *m = (struct mender *)job;
 
+    failpoint_kill("rebuild.queued");
+    m->end = is_as_seen(m, tools);
+    if (m->end != REBUILD_DONE) {
+        return;
+    }
     log_warn("rebuild.begins", LOG_INT("partition", m->part->partition),
              LOG_STR("cause", mend_cause_name(m->cause)));
     m->end = rebuild_partition(&m->rebuild, &m->err);
@@ -100,8 +137,12 @@ static void done_rebuild(struct pool_job *job, void *arg ATTR_UNUSED)
             service_act(part, follow_halt(&part->follow, FOLLOW_HALT_RECORD, m->err.text));
         }
         return;
-    case REBUILD_FAILED:
     case REBUILD_TAKEN:
+        if (m->cause == MEND_LOST && part->is_assigned) {
+            service_start_over(part); /* MySQL may be elsewhere */
+        }
+        /* fall through */
+    case REBUILD_FAILED:
         stats_add(s->stats, STAT_REBUILDS_FAILED, 1);
         log_warn("rebuild.failed", LOG_INT("partition", part->partition),
                  LOG_STR("cause", mend_cause_name(m->cause)), LOG_ERR(&m->err));
@@ -164,6 +205,7 @@ void service_mend(struct part *part)
         return;
     }
     if (follow_is_lost(&part->follow)) {
+        m->position = part->committed.position;
         begin_rebuild(m, MEND_LOST);
         return;
     }

@@ -105,11 +105,12 @@ static bool read_outbox(struct verify *v, struct peek_answer *outbox, struct err
 
 bool verify_outbox(struct verify *v, struct err *err)
 {
+    const int64_t deadline_ms = clock_mono_ms() + v->settings->timeout_ms;
     struct peek_answer outbox = {0};
     bool ok = read_outbox(v, &outbox, err);
 
     while (ok && went_back(v, &outbox)) {
-        if (clock_mono_ms() >= v->deadline_ms) {
+        if (clock_mono_ms() >= deadline_ms) {
             ok = err_set(err, ERR_RETRY,
                          "partition %d: redis went back: its outbox begins before %" PRId64,
                          v->partition, v->tail_from);

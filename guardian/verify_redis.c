@@ -27,7 +27,11 @@ bool verify_follow(struct verify *v, const struct peek_answer *answer, bool *is_
         *is_old = true;
         return true;
     }
-    return refold_advance(v->refold, answer->watermark, err);
+    if (!refold_advance(v->refold, answer->watermark, err)) {
+        return false;
+    }
+    v->deadline_ms = clock_mono_ms() + v->settings->timeout_ms;
+    return true;
 }
 
 bool verify_read_list(struct verify *v, const char *name, int64_t first, int64_t last,
@@ -225,7 +229,6 @@ bool verify_redis(struct verify *v, struct err *err)
                        items->has_state ? "is behind mysql" : "has no state");
     }
     ok = refold_advance(v->refold, items->watermark, err);
-    /* Reading a long log has a time of its own, as has each wait for its next record. */
     v->deadline_ms = clock_mono_ms() + v->settings->timeout_ms;
     if (ok) {
         verify_rested_items(v);

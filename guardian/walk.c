@@ -67,7 +67,7 @@ size_t walk_take(struct walk *w, const struct slice *entries, size_t n)
 {
     size_t first = 0;
 
-    if (is_still(w, entries, n)) {
+    if (!w->is_passing && is_still(w, entries, n)) {
         first = (size_t)(w->at - w->from);
     } else if (is_behind(w, entries, n)) {
         w->from = w->from < WALK_PIECE / 2 ? 0 : w->from - WALK_PIECE / 2;
@@ -76,6 +76,7 @@ size_t walk_take(struct walk *w, const struct slice *entries, size_t n)
         while (first < n && !is_new(w, entries[first])) {
             first++;
         }
+        w->is_passing = first == n;
     }
     for (size_t i = first; i < n; i++) {
         take(w, entries[i]);

@@ -21,7 +21,7 @@
 
 enum {
     WALK_PIECE = 1000,  /* entries of one piece, at most */
-    WALK_OVERLAP = 100, /* so many may go at the head between two pieces */
+    WALK_OVERLAP = 500, /* so many may go at the head between two pieces */
 };
 
 /* What an entry begins with. */
@@ -36,6 +36,7 @@ struct walk {
     int64_t at;              /* index behind the entry taken last, as the list was then */
     struct buf taken;        /* that entry */
     struct walk_moment last; /* the greatest taken */
+    bool is_passing;         /* over what was taken: the last piece had nothing else */
 };
 
 void walk_init(struct walk *w);

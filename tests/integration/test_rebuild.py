@@ -562,6 +562,22 @@ def test_a_guardian_that_waits_for_kafka_can_be_stopped(sold):
     clean(sold, "partition.needs_rebuild", "rebuild.failed")
 
 
+def test_what_is_right_again_when_its_turn_comes_is_left_alone(sold):
+    """A guardian's rebuild waits for a thread, and an operator's is quicker."""
+    stop_matchers(sold)
+    before = dump(sold, 0)
+    g = sold.guardian(failpoint="rebuild.queued:1:stop")
+    sold.redis.hdel(sold.key(0, "log"), "watermark")
+    wait_until(lambda: is_stopped(g.process), 60, "it is about to rebuild")
+    rebuild(sold, DONE, "--partition=0")
+    g.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: g.lines("rebuild.failed"), 60, "it looks again")
+    assert "it is not as it was any more" in g.lines("rebuild.failed")[0]
+    assert not g.lines("rebuild.begins") and dump(sold, 0) == before
+    sold.matcher().ready()
+    clean(sold)
+
+
 def test_who_was_quicker_is_left_alone(sold):
     """Somebody else begins, goes on, or has finished, while MySQL sorts."""
     stop_matchers(sold)
