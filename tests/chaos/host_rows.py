@@ -5,6 +5,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -100,9 +101,10 @@ def is_full(pipe):
 def no_descriptors(field):
     door = field.any("producer")
     before = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (80, before[1]))
+    resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     field.link(f"{door.name}-redis").cut()
-    field.breathe(1, 3)
+    with socket.create_connection(("127.0.0.1", door.port)):  # shoppers may have theirs already
+        field.breathe(1, 3)
     resource.prlimit(door.pid, resource.RLIMIT_NOFILE, before)
     field.note(f"{door.name} had no descriptors left")
 
@@ -112,12 +114,11 @@ def no_descriptors(field):
     signals=(signal.SIGABRT,),
 )
 def no_memory(field):
-    """It may end, never go on with half of something."""
+    """It may end, never go on with half of something.  A new one has not yet all that it will need."""
     daemon = field.daemons[field.dice.choice(sorted(field.daemons))]
-    if not daemon.runs:
-        daemon.start()
+    daemon.restart()
     used = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (used + field.dice.randint(0, 1 << 20), resource.RLIM_INFINITY))
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (used + field.dice.randint(0, 1 << 18), resource.RLIM_INFINITY))
     field.breathe(1, 4)
     ended = not daemon.runs
     if not ended:

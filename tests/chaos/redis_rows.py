@@ -123,7 +123,7 @@ def evicting(field):
     field.note("maxmemory-policy allkeys-lru")
 
 
-@row("R11", "Redis loads its data for seconds", proof=told("producer", "still loading"))
+@row("R11", "Redis loads its data for seconds", proof=told("producer matcher", "still loading"))
 def loading(field):
     field.stack.kill("redis")
     # On the same files and port, but so slow that it answers nothing but LOADING.

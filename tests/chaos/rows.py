@@ -44,10 +44,10 @@ def row(name, title, **options):
 
 
 def told(kind, *texts):
-    """A proof: the fault struck, because some daemon of a kind, or a server, said so, in one of these words."""
+    """A proof: the fault struck, because some daemon of a kind (or of two), or a server, said so, in one of these words."""
 
     def proof(field):
-        assert any(field.said(kind, t) for t in texts), f"no {kind} said {' or '.join(texts)}: it proved nothing"
+        assert any(field.said(k, t) for k in kind.split() for t in texts), f"no {kind} said {' or '.join(texts)}: it proved nothing"
 
     return proof
 
