@@ -73,7 +73,8 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
         return;
     }
     if (is_flying(c, call)) {
-        wait_or_tell(c, call, "queued", -1);
+        /* Where Redis went back, an outcome may have been here before Kafka's report. */
+        wait_or_tell(c, call, call->is_behind ? NULL : "queued", -1);
         return;
     }
     decided = door_horizon(c->door, call->partition);
