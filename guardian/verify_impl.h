@@ -50,7 +50,7 @@ struct verify {
     struct redis_items *redis_items; /* by partition */
     bool is_settled;
     int64_t started_ms;
-    int64_t deadline_ms; /* of waiting for all three; then for a Redis that went back, since it answered last */
+    int64_t deadline_ms; /* at the start of waiting for all; then for a Redis that went back */
     size_t compared[2];  /* fields, of Redis and of MySQL */
     size_t n_loaded;     /* partitions that were folded from MySQL's position */
 
