@@ -97,19 +97,19 @@ void show_on_look(struct calls *c, struct call *call, const struct door_look *lo
     call->stage = STAGE_READING;
 }
 
-/* Redis does not know the order: it forgot it, or went back.  MySQL may know an older state. */
-static bool is_last_word(const struct call *call, enum order_state state)
-{
-    return order_state_is_final(state) || (state == ORDER_EXPIRED && !call->is_behind);
-}
-
+/*
+ * Redis does not know the order: it forgot it, or went back.  MySQL may know an older state, also of one
+ * that was archived: until it knows of that.
+ */
 void show_on_record(struct calls *c, struct call *call, enum record_result result,
                     struct slice entry_text)
 {
     struct order_entry entry;
-    const bool is_found = result == RECORD_FOUND && order_entry_next(&entry_text, &entry) == 1;
+    const bool is_found = (result == RECORD_FOUND || result == RECORD_FORGOTTEN) &&
+                          order_entry_next(&entry_text, &entry) == 1;
 
-    if (is_found && (is_last_word(call, entry.state) || MUTANT(OUTDATED_TOLD))) {
+    if (is_found && (result == RECORD_FORGOTTEN || order_state_is_final(entry.state) ||
+                     MUTANT(OUTDATED_TOLD))) {
         reply_entry(c, call, 200, &entry);
     } else if (is_found || call->offset >= 0) {
         /* Decided; its record is on the way. */

@@ -155,8 +155,8 @@ static bool put_payments(MYSQL *my, const struct job *job, struct buf *out)
 static enum record_result read_order(MYSQL *my, struct job *job)
 {
     MYSQL_RES *result =
-        query(my, "SELECT item_id, qty, state, reason, due, decided_offset FROM orders", job,
-              "ORDER BY decided_offset DESC LIMIT 1");
+        query(my, "SELECT item_id, qty, state, reason, due, decided_offset, remembered FROM orders",
+              job, "ORDER BY decided_offset DESC LIMIT 1");
     MYSQL_ROW row;
     struct buf out;
     enum record_result answer = RECORD_UNANSWERED;
@@ -176,7 +176,7 @@ static enum record_result read_order(MYSQL *my, struct job *job)
         buf_putc(&out, ' ');
         if (put_payments(my, job, &out) && buf_ok(&out)) {
             job->entry_len = out.len;
-            answer = RECORD_FOUND;
+            answer = strcmp(row[6], "1") == 0 ? RECORD_FOUND : RECORD_FORGOTTEN;
         }
     }
     mysql_free_result(result);

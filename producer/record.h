@@ -25,6 +25,7 @@ struct record;
 
 enum record_result {
     RECORD_FOUND,
+    RECORD_FORGOTTEN, /* found, and Redis forgets it for good: it is what it came to */
     RECORD_ABSENT,
     RECORD_UNANSWERED, /* MySQL is away or slow */
 };

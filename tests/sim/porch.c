@@ -524,7 +524,7 @@ static void answer_reading(struct record *r, bool is_answered)
     struct tables *t = &r->porch->world->shards[r->readings[0].partition].mysql.tables;
     const struct reading reading = r->readings[0];
     const struct row_order *row = tables_order(t, reading.order_id, reading.user_id);
-    enum record_result result = row == NULL ? RECORD_ABSENT : RECORD_FOUND;
+    enum record_result result = RECORD_ABSENT;
     char text[1024];
     struct buf out;
 
@@ -533,6 +533,7 @@ static void answer_reading(struct record *r, bool is_answered)
     memmove(r->readings, r->readings + 1, r->n * sizeof(r->readings[0]));
     buf_init_fixed(&out, text, sizeof(text));
     if (row != NULL) {
+        result = t->is_forgotten[row - t->orders] ? RECORD_FORGOTTEN : RECORD_FOUND;
         buf_printf(&out, "%s %s %" PRId64 " %c %" PRId64 " %" PRId64 " %" PRId64 " ", row->order_id,
                    row->item_id, row->qty, (char)row->state, row->reason, row->due,
                    row->decided_offset);
