@@ -198,6 +198,7 @@ static void check_state(struct http_request *v, const char *order_id, const char
 {
     const struct row_order *row = row_of(v, order_id);
     const enum order_state told = state_of(state);
+    bool is_as_it_stands;
 
     if (v->is_stranger) {
         BROKEN(v, "3", "of %s, which is not his", order_id);
@@ -211,7 +212,9 @@ static void check_state(struct http_request *v, const char *order_id, const char
     if (row == NULL) {
         BROKEN(v, "3", "`%s` of %s, which the log does not decide", state, order_id);
     }
-    if (told == ORDER_REJECTED && row->state != told && was_rejected(v, order_id, reason)) {
+    is_as_it_stands =
+        told == row->state && strcmp(reason, reason_name((enum reason)row->reason)) == 0;
+    if (told == ORDER_REJECTED && !is_as_it_stands && was_rejected(v, order_id, reason)) {
         return;
     }
     /* What the rules do not remember may have been rejected before, with other content. */
@@ -222,7 +225,7 @@ static void check_state(struct http_request *v, const char *order_id, const char
     if (told != row->state && (order_state_is_final(told) || !was_so(v, order_id, told))) {
         BROKEN(v, "3", "`%s` of %s, which it was not since %" PRId64, state, order_id, v->highest);
     }
-    if (told == ORDER_REJECTED && strcmp(reason, reason_name((enum reason)row->reason)) != 0) {
+    if (told == ORDER_REJECTED && !is_as_it_stands) {
         BROKEN(v, "3", "that %s was rejected for `%s`", order_id, reason);
     }
     if (shard_of(v)->judged.archived[row - shard_of(v)->judged.orders] > 0) {
