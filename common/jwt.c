@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 #include <xxhash.h>
 
 #include "common/base64url.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/flat.h"
+#include "common/hash.h"
 #include "common/sha256.h"
 #include "common/xmalloc.h"
 
@@ -130,9 +130,7 @@ static void make_cache(struct jwt *j, size_t cached_max)
     j->cached = xcalloc(size, sizeof(*j->cached));
     j->places = xcalloc(size, sizeof(*j->places));
     j->cached_mask = size - 1;
-    if (getrandom(&j->seed, sizeof(j->seed), 0) != (ssize_t)sizeof(j->seed)) {
-        j->seed = (uint64_t)(uintptr_t)j->cached; /* never, after boot */
-    }
+    j->seed = hash_seed();
 }
 
 struct jwt *jwt_create(const struct jwt_settings *settings, struct err *err)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/hash.h"
 #include "common/ids.h"
 #include "common/mutant.h"
 #include "common/xmalloc.h"
@@ -44,6 +45,7 @@ struct gates {
     struct item *items;
     uint32_t *buckets;
     uint32_t bucket_mask;
+    uint64_t seed;
     uint32_t head, tail; /* head: used last */
 };
 
@@ -61,6 +63,7 @@ struct gates *gates_create(size_t capacity, int64_t fresh_ms)
     g->items = xcalloc(capacity, sizeof(*g->items));
     g->buckets = xcalloc(buckets, sizeof(*g->buckets));
     g->bucket_mask = (uint32_t)(buckets - 1);
+    g->seed = hash_seed();
     for (size_t i = 0; i < buckets; i++) {
         g->buckets[i] = NIL;
     }
@@ -102,9 +105,14 @@ static void touch(struct gates *g, uint32_t at)
     g->head = at;
 }
 
+static uint32_t bucket_of(const struct gates *g, struct slice item_id)
+{
+    return (uint32_t)(XXH3_64bits_withSeed(item_id.ptr, item_id.len, g->seed) & g->bucket_mask);
+}
+
 static struct item *find(struct gates *g, struct slice item_id)
 {
-    uint32_t at = g->buckets[XXH3_64bits(item_id.ptr, item_id.len) & g->bucket_mask];
+    uint32_t at = g->buckets[bucket_of(g, item_id)];
 
     while (at != NIL) {
         struct item *it = &g->items[at];
@@ -138,7 +146,7 @@ static struct item *take(struct gates *g, struct slice item_id)
     }
     it->id_len = (uint8_t)item_id.len;
     memcpy(it->id, item_id.ptr, item_id.len);
-    it->bucket = (uint32_t)(XXH3_64bits(item_id.ptr, item_id.len) & g->bucket_mask);
+    it->bucket = bucket_of(g, item_id);
     it->chain = g->buckets[it->bucket];
     g->buckets[it->bucket] = at;
     it->position = -1;

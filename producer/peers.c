@@ -8,9 +8,9 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <xxhash.h>
 
+#include "common/hash.h"
 #include "common/xmalloc.h"
 
 struct slot {
@@ -47,10 +47,7 @@ struct peers *peers_create(size_t connections, size_t limit)
     p->mask = size - 1;
     p->connections_max = connections;
     p->limit = limit;
-    /* Without random bytes (never, after boot) the address of the table must do. */
-    if (getrandom(&p->seed, sizeof(p->seed), 0) != (ssize_t)sizeof(p->seed)) {
-        p->seed = (uint64_t)(uintptr_t)p->slots;
-    }
+    p->seed = hash_seed();
     return p;
 }
 

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "common/hash.h"
+
 enum {
     FRESH_MS = 1000,   /* the gates may refuse by knowledge this old */
     SILENCE_MS = 3000, /* three look-ups without an answer */
@@ -168,7 +170,7 @@ void settings_calls(const struct settings *s, struct calls_settings *calls)
                                 [BUCKET_GLOBAL] = {s->rate_all, s->burst_all},
                             },
                         .keys_max = (size_t)s->rate_keys_max,
-                        .seed = (uint64_t)arc4random() << 32 | arc4random(),
+                        .seed = hash_seed(),
                     },
                 .limiter = (enum limiter_preset)s->limiter,
                 .seed = arc4random(),
