@@ -256,6 +256,7 @@ void reply_reason(struct calls *c, struct call *call, enum reason reason, const 
     const bool is_unknown = reason == REASON_UNKNOWN_ORDER;
     char storage[256];
     struct buf members;
+    struct fields f = {.n = 0};
 
     buf_init_fixed(&members, storage, sizeof(storage));
     buf_printf(&members, "\"order_id\":\"%s\"", call->order_id);
@@ -265,6 +266,8 @@ void reply_reason(struct calls *c, struct call *call, enum reason reason, const 
     if (call->kind == CALLS_ORDER && call->offset >= 0) {
         buf_printf(&members, ",\"position\":%" PRId64, call->offset);
     }
+    add_replayed(&f, call);
+    stats_add(c->stats, STAT_REPLAYED, call->is_replay);
     http_reply_problem(call->req,
                        &(struct http_problem){
                            .status = is_unknown ? 404 : 409,
@@ -274,7 +277,7 @@ void reply_reason(struct calls *c, struct call *call, enum reason reason, const 
                                                 : answers_advice(reason),
                            .members = buf_slice(&members),
                        },
-                       NULL);
+                       f.list);
     call_end(c, call);
 }
 

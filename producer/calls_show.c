@@ -34,7 +34,7 @@ static void wait_or_tell(struct calls *c, struct call *call, const char *state, 
     }
 }
 
-/* Where the order is by what this door remembers; true: it flies, and has no place yet. */
+/* Where the order is by what this door remembers; true: it flies, and has no place yet that was decided. */
 static bool is_flying(const struct calls *c, struct call *call)
 {
     struct inflight_order order;
@@ -47,7 +47,7 @@ static bool is_flying(const struct calls *c, struct call *call)
         call->offset = order.offset;
     }
     call->qty = order.qty;
-    return order.ticket != INFLIGHT_NONE || order.offset < 0;
+    return !order.is_decided && (order.ticket != INFLIGHT_NONE || order.offset < 0);
 }
 
 void show_on_look(struct calls *c, struct call *call, const struct door_look *look)

@@ -205,9 +205,10 @@ static int64_t decided_to(const struct partition *p)
 
 /*
  * The same order in flight or placed: the second request goes with the first.  One that should be
- * decided, but whose decision we missed, is looked up like any other.
+ * decided, but whose decision we missed, is looked up like any other, and so is one whose decision came
+ * before Kafka's report, once.
  */
-static bool goes_with_first(struct door *d, const struct door_order *order,
+static bool goes_with_first(struct door *d, const struct door_order *order, bool is_looked,
                             struct door_verdict *verdict)
 {
     struct inflight_order found;
@@ -219,7 +220,8 @@ static bool goes_with_first(struct door *d, const struct door_order *order,
         door_refuse(d, REFUSAL_KEY_REUSED, verdict);
         return true;
     }
-    if (found.offset >= 0 && found.offset <= decided_to(partition_of(d, order->partition))) {
+    if ((found.is_decided && !is_looked) ||
+        (found.offset >= 0 && found.offset <= decided_to(partition_of(d, order->partition)))) {
         return false;
     }
     *verdict = (struct door_verdict){
@@ -294,7 +296,7 @@ static void pass_gates(struct door *d, const struct door_order *order, const str
 void door_order(struct door *d, const struct door_order *order, const struct door_now *now,
                 struct door_verdict *verdict)
 {
-    if (goes_with_first(d, order, verdict) ||
+    if (goes_with_first(d, order, MUTANT(GATE_BEFORE_LOOKUP), verdict) ||
         refuse_unready(d, order->partition, now->mono_ms, verdict)) {
         return;
     }
@@ -365,7 +367,7 @@ void door_order_looked(struct door *d, const struct door_order *order, const str
         }
         return;
     }
-    if (goes_with_first(d, order, verdict)) {
+    if (goes_with_first(d, order, true, verdict)) {
         return;
     }
     if (order->order_id.ptr != NULL && is_recovering(partition_of(d, order->partition)) &&

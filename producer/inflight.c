@@ -14,6 +14,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/hash.h"
 #include "common/mutant.h"
 #include "common/xmalloc.h"
 
@@ -64,6 +65,7 @@ struct inflight {
     struct slot *slots;
     uint32_t *buckets;
     uint32_t bucket_mask;
+    uint64_t seed;
     struct party *parties;
     uint32_t free_parties;
 };
@@ -130,7 +132,7 @@ static void change_list(struct inflight *t, uint32_t at, enum list_name name)
 
 static uint32_t *bucket_of(const struct inflight *t, const char *order_id)
 {
-    return &t->buckets[XXH3_64bits(order_id, IDS_ORDER_LEN) & t->bucket_mask];
+    return &t->buckets[XXH3_64bits_withSeed(order_id, IDS_ORDER_LEN, t->seed) & t->bucket_mask];
 }
 
 static void index_insert(struct inflight *t, uint32_t at)
@@ -218,6 +220,7 @@ struct inflight *inflight_create(size_t capacity, int64_t timeout_ms, inflight_d
     t->slots = xcalloc(capacity, sizeof(*t->slots));
     t->buckets = xcalloc(buckets, sizeof(*t->buckets));
     t->bucket_mask = (uint32_t)(buckets - 1);
+    t->seed = hash_seed();
     t->parties = xcalloc(2 * capacity, sizeof(*t->parties));
     for (size_t i = 0; i < LIST_COUNT; i++) {
         t->lists[i] = (struct list){.head = NIL, .tail = NIL};
@@ -370,6 +373,7 @@ bool inflight_find(const struct inflight *t, struct slice order_id, struct infli
         .partition = s->partition,
         .qty = s->qty,
         .offset = s->offset,
+        .is_decided = s->is_decided,
     };
     return true;
 }

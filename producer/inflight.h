@@ -53,7 +53,8 @@ struct inflight_order {
     struct slice user_id;
     int partition;
     int64_t qty;
-    int64_t offset; /* where it was placed; -1 in flight, or when Kafka did not say */
+    int64_t offset;  /* where it was placed; -1 in flight, or when Kafka did not say */
+    bool is_decided; /* the decision was seen before Kafka's report */
 };
 
 /* offset is -1 unless delivered, and when Kafka did not say. */

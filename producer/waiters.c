@@ -13,6 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/hash.h"
 #include "common/mutant.h"
 #include "common/xmalloc.h"
 
@@ -50,6 +51,7 @@ struct waiters {
     uint32_t free;
     uint32_t *buckets;
     uint32_t bucket_mask;
+    uint64_t seed;
     bool has_turned;
     int64_t turned_to; /* every spoke up to this step was looked at */
     uint32_t spokes[WHEEL_SPOKES];
@@ -70,6 +72,7 @@ struct waiters *waiters_create(size_t capacity, waiters_told_fn *told, void *arg
     w->slots = xcalloc(capacity, sizeof(*w->slots));
     w->buckets = xcalloc(buckets, sizeof(*w->buckets));
     w->bucket_mask = (uint32_t)(buckets - 1);
+    w->seed = hash_seed();
     for (size_t i = 0; i < buckets; i++) {
         w->buckets[i] = NIL;
     }
@@ -95,7 +98,7 @@ void waiters_destroy(struct waiters *w)
 
 static uint32_t *bucket_of(const struct waiters *w, const char *order_id)
 {
-    return &w->buckets[XXH3_64bits(order_id, IDS_ORDER_LEN) & w->bucket_mask];
+    return &w->buckets[XXH3_64bits_withSeed(order_id, IDS_ORDER_LEN, w->seed) & w->bucket_mask];
 }
 
 /* Also of steps below 0, which a young clock has. */
@@ -187,6 +190,7 @@ waiters_ticket waiters_add(struct waiters *w, const struct waiters_wish *wish, u
     s->party = party;
     s->deadline_ms = wish->deadline_ms;
     s->seen = s->placed = s->refused = -1;
+    s->refusal = REASON_NONE;
     memcpy(s->order_id, wish->order_id.ptr, IDS_ORDER_LEN);
     bucket = bucket_of(w, s->order_id);
     s->chain = *bucket;
@@ -224,7 +228,7 @@ bool waiters_placed(struct waiters *w, waiters_ticket ticket, int64_t offset, en
     }
     w->slots[at].placed = offset;
     *reason = w->slots[at].refusal;
-    return w->slots[at].refused == offset;
+    return offset >= 0 && w->slots[at].refused == offset; /* -1: Kafka did not say where */
 }
 
 /* Whether it ends the wait of s, whose order and user it names. */

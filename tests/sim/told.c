@@ -240,9 +240,16 @@ static void check_state(struct http_request *v, const char *order_id, const char
 static void check_undecided(struct http_request *v, const char *state)
 {
     const int64_t known = strcmp(state, "unknown") == 0 ? v->floor : known_to(v);
+    const struct row_order *row = row_of(v, v->wish->order_id);
 
     if (!v->is_stranger && shard_of(v)->cut < 0 && is_decided(v, v->wish->order_id, known)) {
         BROKEN(v, "3", "`%s` of %s, which is decided", state, v->wish->order_id);
+    }
+    /* Without a key nobody sends it again: also what the rules forget is never in line once more. */
+    if (!v->is_stranger && shard_of(v)->cut < 0 && strcmp(state, "queued") == 0 &&
+        v->wish->key == 0 && v->wish->told > 0 && v->wish->told < v->number && row != NULL &&
+        row->decided_offset <= known_to(v)) {
+        BROKEN(v, "3", "`queued` of %s, of which he was told the state", v->wish->order_id);
     }
 }
 
@@ -283,6 +290,7 @@ static void hear_order(struct http_request *v, int status, struct slice body)
             BROKEN(v, "3", "201 with `%s`", state);
         }
         v->wish->is_final = true;
+        v->wish->told = v->world->crowd->n_visits;
         seen(COVER_TOLD_STATE);
     }
 }
@@ -441,6 +449,27 @@ static void check_archived(struct http_request *v, const char *reason)
     }
 }
 
+/* That his payment or cancel did nothing: of a payment nobody is told so, and a cancel was refused. */
+static void check_refused(struct http_request *v, const struct http_problem *problem)
+{
+    const struct shard *s = shard_of(v);
+    bool found = false;
+
+    if (v->kind == CALLS_PAY) {
+        BROKEN(v, "5", "`%s` of a payment", problem->reason);
+    }
+    for (int64_t i = 0; i < s->n && !found; i++) {
+        const struct node *node = log_at(s, i);
+
+        found = node != NULL && node->type == COMMAND_CANCEL &&
+                strstr(node->value, v->wish->order_id) != NULL && node->outcome != NULL &&
+                strstr(node->outcome, "\"refused\"") != NULL;
+    }
+    if (s->cut < 0 && !found) {
+        BROKEN(v, "3", "`%s` of a cancel, and none was refused", problem->reason);
+    }
+}
+
 static void hear_conflict(struct http_request *v, const struct http_problem *problem)
 {
     char order_id[IDS_MAX];
@@ -448,6 +477,7 @@ static void hear_conflict(struct http_request *v, const struct http_problem *pro
 
     text_of(problem->members, "order_id", order_id);
     if (v->kind != CALLS_ORDER) {
+        check_refused(v, problem);
         return;
     }
     if (order_id[0] == '\0') {
@@ -461,6 +491,7 @@ static void hear_conflict(struct http_request *v, const struct http_problem *pro
         check_archived(v, problem->reason);
     } else {
         check_state(v, order_id, "rejected", problem->reason);
+        v->wish->told = v->world->crowd->n_visits;
         seen(COVER_TOLD_REJECTED);
     }
     v->wish->is_final = true;
@@ -497,6 +528,8 @@ static void hear_not_found(struct http_request *v, const struct http_problem *pr
         check_undecided(v, problem->reason);
         check_unrecorded(v);
         v->wish->is_final = v->wish->is_final || v->world->is_healing;
+    } else {
+        check_refused(v, problem);
     }
 }
 

@@ -240,6 +240,22 @@ static void the_second_goes_with_the_first(void **state)
     assert_int_equal(first(w, true).move, DOOR_LOOK); /* it is decided: ask how */
 }
 
+/* Its outcome was here before Kafka's report: what it came to is known, and not that it waits. */
+static void what_is_decided_and_flies_is_looked_up(void **state)
+{
+    struct world *w = *state;
+    const struct inflight_command cmd = {
+        .order_id = SLICE_LIT(KEYED), .user_id = SLICE_LIT("ann"), .partition = 1, .qty = 1};
+    struct door_look l = stock(3, false);
+
+    assert_true(inflight_add(w->inflight, 0, &cmd, 1) != INFLIGHT_NONE);
+    inflight_decided(w->inflight, cmd.order_id);
+    assert_int_equal(first(w, true).move, DOOR_LOOK);
+    assert_int_equal(second(w, true, &l).move, DOOR_JOIN); /* Redis has forgotten it, or went back */
+    l.orders = SLICE_LIT(ENTRY);
+    assert_int_equal(second(w, true, &l).move, DOOR_KNOWN);
+}
+
 static void it_flew_while_we_looked(void **state)
 {
     struct world *w = *state;
@@ -602,6 +618,7 @@ int main(void)
         TEST(no_answer_is_never_the_gates_refusal),
         TEST(other_content_under_the_same_key),
         TEST(the_second_goes_with_the_first),
+        TEST(what_is_decided_and_flies_is_looked_up),
         TEST(it_flew_while_we_looked),
         TEST(a_redis_that_went_back_proves_nothing),
         TEST(what_overtook_the_look_up_does_not_refuse),

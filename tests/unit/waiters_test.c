@@ -174,6 +174,17 @@ static void a_refusal_may_come_before_the_place(void **state)
     assert_int_equal(waiters_count(t->table), 2);
 }
 
+/* Kafka may report a command as stored, and not where. */
+static void a_place_that_was_not_told_is_no_refusal(void **state)
+{
+    struct told *t = *state;
+    enum reason reason;
+
+    assert_false(
+        waiters_placed(t->table, add(t, WAITERS_PAYMENT, ORDER_A, 1000, 1), -1, &reason));
+    assert_false(waiters_placed(t->table, add(t, WAITERS_CANCEL, ORDER_A, 1000, 2), -1, &reason));
+}
+
 static void a_duplicate_payment_answers(void **state)
 {
     struct told *t = *state;
@@ -295,6 +306,7 @@ int main(void)
         TEST(topics_hear_their_events),
         TEST(a_cancel_hears_its_own_refusal_only),
         TEST(a_refusal_may_come_before_the_place),
+        TEST(a_place_that_was_not_told_is_no_refusal),
         TEST(a_duplicate_payment_answers),
         TEST(many_wait_for_one),
         TEST(what_was_seen_is_dropped),
