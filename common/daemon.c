@@ -25,7 +25,12 @@ enum phase {
     LEAVING,
 };
 
-enum { SIGNALS = 3 };
+enum {
+    SIGNALS = 3,
+    END_S = 5, /* from the end of the drain time to that of the process */
+};
+
+static volatile sig_atomic_t cut_status; /* the process's, where its threads are not waited for */
 
 struct daemon {
     struct event_base *base; /* borrowed */
@@ -169,6 +174,7 @@ void daemon_destroy(struct daemon *d)
     if (d == NULL) {
         return;
     }
+    (void)alarm(0);
     for (size_t i = 0; i < SIGNALS; i++) {
         if (d->signals[i] != NULL) {
             event_free(d->signals[i]);
@@ -211,6 +217,33 @@ void daemon_drain(struct daemon *d, const char *why)
     d->drain(why, d->arg);
 }
 
+static void cut_off(int number)
+{
+    (void)number;
+    _exit(cut_status);
+}
+
+/*
+ * The loop ends, and threads are waited for that may stand in a server's call: no longer than END_S
+ * after the drain time, and not after another signal.
+ */
+static void bound_the_end(const struct daemon *d)
+{
+    const struct sigaction at_once = {.sa_handler = cut_off};
+    int64_t left = d->drain_ms;
+
+    if (d->draining_since_ms > 0) {
+        left -= clock_mono_ms() - d->draining_since_ms;
+    }
+    cut_status = d->status == DAEMON_EXIT_OK ? DAEMON_EXIT_FATAL : d->status;
+    if (sigaction(SIGALRM, &at_once, NULL) != 0 || sigaction(SIGTERM, &at_once, NULL) != 0 ||
+        sigaction(SIGINT, &at_once, NULL) != 0) {
+        log_error("program.no_deadline");
+        return;
+    }
+    (void)alarm(END_S + (left > 0 ? (unsigned)(left / 1000) : 0));
+}
+
 void daemon_leave(struct daemon *d, enum daemon_exit status)
 {
     if (d->status == DAEMON_EXIT_OK) {
@@ -220,6 +253,7 @@ void daemon_leave(struct daemon *d, enum daemon_exit status)
         return;
     }
     d->phase = LEAVING;
+    bound_the_end(d);
     log_info("program.leaving", LOG_INT("status", d->status));
     /* Not loopbreak: that is forgotten when the loop has not started yet. */
     if (event_base_loopexit(d->base, NULL) != 0) {

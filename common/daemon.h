@@ -3,7 +3,8 @@
  *
  * SIGTERM or SIGINT: the first one drains (the drain function is called once: take nothing new,
  * finish what is there, then daemon_leave()); a second one, or the end of the drain time, leaves
- * at once.  SIGUSR1 switches debug lines on and off.  SIGPIPE is ignored.  Under systemd
+ * at once.  From daemon_leave() to daemon_destroy() another one ends the process, and so does the
+ * fifth second after the drain time.  SIGUSR1 switches debug lines on and off.  SIGPIPE is ignored.  Under systemd
  * (NOTIFY_SOCKET) READY=1 and STOPPING=1 are sent.
  *
  *     daemon = daemon_create(base, settings.drain_ms, drain, &state, &err);

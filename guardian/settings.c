@@ -31,7 +31,7 @@ static const struct conf_option own[] = {
     CONF_MS("redis-timeout", struct settings, redis_timeout_ms, "5s", 100, 600000,
             "Longest wait for Redis to connect or to answer."),
     CONF_MS("drain-timeout", struct settings, drain_ms, "30s", 100, 3600000,
-            "Longest time between the first signal and the end."),
+            "Longest time to finish what is there after a signal; the end comes seconds later."),
     CONF_ARG_BOOL(
         "json", struct settings, json,
         "reconcile, verify, explain, dead: the result as a JSON object (list: one per line)."),

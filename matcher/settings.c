@@ -32,7 +32,7 @@ static const struct conf_option own[] = {
     CONF_MS("start-timeout", struct settings, start_ms, "60s", 100, 3600000,
             "How long to wait for Kafka and the topics when starting."),
     CONF_MS("drain-timeout", struct settings, drain_ms, "15s", 100, 3600000,
-            "Longest time between the first signal and the end."),
+            "Longest time to finish what is there after a signal; the end comes seconds later."),
     CONF_OPTIONS_END,
 };
 

@@ -99,7 +99,7 @@ static const struct conf_option own[] = {
     CONF_INT("mysql-queue-max", struct settings, mysql_queue_max, 256, 1, 65536,
              "Questions to MySQL at once; 503 queue_full beyond."),
     CONF_MS("drain-timeout", struct settings, drain_ms, "20s", 100, 3600000,
-            "Longest time between the first signal and the end."),
+            "Longest time to finish what is there after a signal; the end comes seconds later."),
     CONF_OPTIONS_END,
 };
 

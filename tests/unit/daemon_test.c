@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -118,6 +119,33 @@ static void leaving_before_the_loop_counts(void **state)
     stop();
 }
 
+/* A thread may stand in a server's call: what waits for it is ended. */
+static void the_end_is_bounded(void **state)
+{
+    const int signals[] = {SIGTERM, SIGINT, SIGALRM};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        const pid_t child = fork();
+        int status = -1;
+
+        assert_true(child >= 0);
+        if (child == 0) {
+            start(60000);
+            drains_at_once = true;
+            daemon_drain(subject, "test");
+            (void)event_base_dispatch(base);
+            if (alarm(60) > 60) {
+                (void)raise(signals[i]);
+            }
+            _exit(99);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), DAEMON_EXIT_FATAL);
+    }
+}
+
 static void usr1_switches_debug(void **state)
 {
     (void)state;
@@ -166,6 +194,7 @@ int main(void)
         cmocka_unit_test(the_first_signal_drains), cmocka_unit_test(the_second_signal_leaves),
         cmocka_unit_test(a_drain_has_an_end),      cmocka_unit_test(leaving_before_the_loop_counts),
         cmocka_unit_test(usr1_switches_debug),     cmocka_unit_test(systemd_is_told),
+        cmocka_unit_test(the_end_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
