@@ -11,6 +11,9 @@ static enum mend_cause suspect(const struct mend_view *view)
 
     switch (view->look->found) {
     case PEEK_STATE:
+        if (strcmp(view->look->genesis, view->genesis) != 0) {
+            return MEND_NONE;
+        }
         /* What must be read again has to be there, the record at the watermark too. */
         return first < view->position && view->log_begin > first && !MUTANT(MEND_HEAD_LEFT)
                    ? MEND_HEAD

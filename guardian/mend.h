@@ -37,8 +37,9 @@ struct mend {
 
 struct mend_view {
     const struct peek_look *look;
-    int64_t position;  /* MySQL's */
-    int64_t log_begin; /* of the orders topic; used where mend_wants_log() */
+    int64_t position;    /* MySQL's */
+    const char *genesis; /* MySQL's; the state of another log is not ours to wipe */
+    int64_t log_begin;   /* of the orders topic; used where mend_wants_log() */
     int64_t now_ms;
 };
 

@@ -316,6 +316,25 @@ bool peek_script(struct peek *p, const struct peek_call *script, char *text, siz
     return ok || err_set(err, ERR_RETRY, "redis: a script answered something else");
 }
 
+bool peek_time(struct peek *p, int64_t *time_ms, struct err *err)
+{
+    const char *words[] = {"TIME"};
+    const size_t lens[] = {4};
+    redisReply *reply;
+    bool ok;
+
+    if (!make_connection(p, err)) {
+        return false;
+    }
+    reply = call(p, 1, words, lens, err);
+    if (reply == NULL) {
+        return false;
+    }
+    ok = peek_reply_time(reply, time_ms);
+    freeReplyObject(reply);
+    return ok || err_set(err, ERR_RETRY, "redis: TIME answered something else");
+}
+
 bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err *err)
 {
     static const char *const names[] = {"log",      "outbox", "items",  "orders",

@@ -73,6 +73,9 @@ struct peek_call {
 bool peek_script(struct peek *p, const struct peek_call *call, char *text, size_t size,
                  struct err *err) ATTR_MUSTCHECK;
 
+/* Redis' clock, in ms since 1970. */
+bool peek_time(struct peek *p, int64_t *time_ms, struct err *err) ATTR_MUSTCHECK;
+
 /* What position.lua says of a partition. */
 enum peek_found {
     PEEK_STATE,   /* a state, at watermark */

@@ -43,6 +43,20 @@ static bool take_values(redisReply *const *values, size_t n, struct peek_answer 
     return true;
 }
 
+bool peek_reply_time(const redisReply *reply, int64_t *time_ms)
+{
+    struct slice seconds, us;
+    int64_t s, part;
+
+    if (!has_elements(reply, 2) || !peek_reply_text(reply->element[0], &seconds) ||
+        !peek_reply_text(reply->element[1], &us) ||
+        !slice_to_i64(seconds, 0, INT64_MAX / 2000, &s) || !slice_to_i64(us, 0, 999999, &part)) {
+        return false;
+    }
+    *time_ms = s * 1000 + part / 1000;
+    return true;
+}
+
 bool peek_reply_chunk(const redisReply *reply, struct peek_answer *a)
 {
     struct slice cursor;

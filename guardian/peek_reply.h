@@ -20,6 +20,9 @@ bool peek_reply_values(const redisReply *reply, struct peek_answer *a) ATTR_MUST
 /* Of a transaction: genesis and watermark, then the outbox's oldest entry.  False also without a state. */
 bool peek_reply_probe(const redisReply *reply, struct follow_probe *probe) ATTR_MUSTCHECK;
 
+/* Of TIME, in ms. */
+bool peek_reply_time(const redisReply *reply, int64_t *time_ms) ATTR_MUSTCHECK;
+
 /* Of position.lua. */
 bool peek_reply_look(const redisReply *reply, struct peek_look *look) ATTR_MUSTCHECK;
 

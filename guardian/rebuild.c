@@ -58,18 +58,25 @@ static bool is_cancelled(const struct work *w)
     return w->r->cancelled != NULL && atomic_load(w->r->cancelled);
 }
 
+/* False when there is no time left to try once more. */
+static bool may_try_again(const struct work *w, int64_t deadline_ms)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+
+    (void)nanosleep(&pause, NULL);
+    return clock_mono_ms() < deadline_ms && !is_cancelled(w);
+}
+
 /* Insists on an answer, and on that it is `ok`. */
 static bool insist(struct work *w, const struct peek_call *call, struct err *err)
 {
     const int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
-    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     char said[64];
 
     while (!peek_script(w->redis, call, said, sizeof(said), err)) {
-        if (clock_mono_ms() >= deadline_ms || is_cancelled(w)) {
+        if (!may_try_again(w, deadline_ms)) {
             return false;
         }
-        (void)nanosleep(&pause, NULL);
     }
     if (strcmp(said, "ok") != 0) {
         w->is_taken = strcmp(said, "lost") == 0;
@@ -81,7 +88,7 @@ static bool insist(struct work *w, const struct peek_call *call, struct err *err
 }
 
 struct keys {
-    struct slice at[KEYS_MAX + 2]; /* owned; the first is `rebuild`, the second `log` */
+    struct slice at[KEYS_MAX + 3]; /* owned; the first is `rebuild`, the second `log` */
     size_t n;
 };
 
@@ -154,6 +161,36 @@ static bool has_log(struct work *w, struct err *err)
     return ok;
 }
 
+/*
+ * The call that wipes.  One that was given up may still be on its way: it is good for as long as we wait
+ * for its answer, by the clock of who would execute it, and the next is sent when that is over.
+ */
+static bool insist_begin(struct work *w, struct peek_call *call, struct slice *not_after,
+                         struct err *err)
+{
+    const int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    const int64_t good_ms = w->r->settings->redis_timeout_ms;
+    int64_t free_at_ms = 0;
+    int64_t now_ms;
+    char said[64], text[24];
+
+    do {
+        if (clock_mono_ms() < free_at_ms || !peek_time(w->redis, &now_ms, err)) {
+            continue;
+        }
+        free_at_ms = clock_mono_ms() + good_ms + PAUSE_MS;
+        *not_after = (struct slice){
+            text, (size_t)snprintf(text, sizeof(text), "%" PRId64, now_ms + good_ms)};
+        if (peek_script(w->redis, call, said, sizeof(said), err)) {
+            if (strcmp(said, "ok") == 0) {
+                return true;
+            }
+            (void)err_set(err, ERR_RETRY, "redis: it came too late");
+        }
+    } while (may_try_again(w, deadline_ms));
+    return false;
+}
+
 static bool begin(struct work *w, struct err *err)
 {
     struct keys *keys = xcalloc(1, sizeof(*keys));
@@ -170,9 +207,9 @@ static bool begin(struct work *w, struct err *err)
     keys->at[keys->n] = slice_str(w->token);
     keys->at[keys->n + 1] =
         (struct slice){due, (size_t)peek_key(w->redis, w->r->partition, "due", due, sizeof(due))};
-    call.n_words = keys->n + 2;
+    call.n_words = keys->n + 3;
     w->r->has_begun = ok;
-    ok = ok && insist(w, &call, err);
+    ok = ok && insist_begin(w, &call, &keys->at[keys->n + 2], err);
     for (size_t i = 0; i < keys->n; i++) {
         free((char *)(uintptr_t)keys->at[i].ptr);
     }

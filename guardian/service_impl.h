@@ -105,6 +105,7 @@ struct mender {
     /* Of a look. */
     bool ok;
     int64_t position, log_begin;
+    char genesis[IDS_LOG_LEN + 1]; /* MySQL's */
     struct peek_look look;
 
     /* Of a rebuild. */

@@ -34,13 +34,11 @@ static bool read_log_begin(const struct service *s, int partition, int64_t *begi
 }
 
 /* Another guardian may have committed what is not known here. */
-static bool read_position(struct db *db, int partition, int64_t *position, struct err *err)
+static bool read_position(struct db *db, int partition, struct progress *now, struct err *err)
 {
-    struct progress now;
-    bool ok = db_connect(db, err) && commit_read_progress(db, partition, false, &now, err);
+    const bool ok = db_connect(db, err) && commit_read_progress(db, partition, false, now, err);
 
     db_rollback(db);
-    *position = ok ? now.position : -1;
     return ok;
 }
 
@@ -49,20 +47,28 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
     struct mender *m = (struct mender *)job;
     const int partition = m->part->partition;
 
+    struct progress now;
+
     m->log_begin = 0;
     m->ok = false;
     /* In this order: what Redis had later than MySQL it does not lack. */
-    if (!read_position(tools->db, partition, &m->position, &m->err)) {
+    if (!read_position(tools->db, partition, &now, &m->err)) {
         log_limited(LOG_LEVEL_WARN, "mysql.unwell", LOG_INT("partition", partition),
                     LOG_ERR(&m->err));
         return;
     }
+    m->position = now.position;
+    memcpy(m->genesis, now.genesis, sizeof(m->genesis));
     m->ok = peek_look(tools->redis, partition, &m->look, &m->err) &&
             (!mend_wants_log(&m->mend, &m->look, m->position) ||
              read_log_begin(m->part->service, partition, &m->log_begin, &m->err));
     if (!m->ok) {
         log_limited(LOG_LEVEL_WARN, "redis.unwell", LOG_INT("partition", partition),
                     LOG_ERR(&m->err));
+    } else if (m->look.found == PEEK_STATE && m->position >= 0 &&
+               strcmp(m->look.genesis, m->genesis) != 0) {
+        log_limited(LOG_LEVEL_WARN, "redis.another_log", LOG_INT("partition", partition),
+                    LOG_STR("redis", m->look.genesis), LOG_STR("mysql", m->genesis));
     }
 }
 
@@ -74,21 +80,22 @@ static enum rebuild_end is_as_seen(struct mender *m, struct pool_tools *tools)
 {
     const struct peek_look *seen = &m->look;
     struct peek_look now;
-    int64_t position;
+    struct progress record;
     bool ok;
 
     if (m->cause == MEND_LOST) {
-        if (!read_position(tools->db, m->part->partition, &position, &m->err)) {
+        if (!read_position(tools->db, m->part->partition, &record, &m->err)) {
             return REBUILD_FAILED;
         }
-        ok = position == m->position;
+        ok = record.position == m->position;
     } else {
         if (!peek_look(tools->redis, m->part->partition, &now, &m->err)) {
             return REBUILD_FAILED;
         }
         ok = now.found == seen->found && now.progress == seen->progress &&
              strcmp(now.token, seen->token) == 0 &&
-             (now.found != PEEK_STATE || now.first == seen->first);
+             (now.found != PEEK_STATE ||
+              (now.first == seen->first && strcmp(now.genesis, seen->genesis) == 0));
     }
     if (!ok) {
         (void)err_set(&m->err, ERR_RETRY, "it is not as it was any more");
@@ -171,6 +178,7 @@ static void done_look(struct pool_job *job, void *arg ATTR_UNUSED)
     const struct mend_view view = {
         .look = &m->look,
         .position = m->position,
+        .genesis = m->genesis,
         .log_begin = m->log_begin,
         .now_ms = clock_mono_ms(),
     };

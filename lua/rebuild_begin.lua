@@ -2,10 +2,16 @@
 rebuild_begin.lua - wipes a partition and fences it: from here on only the holder of the token may write.
 
 KEYS  1 rebuild  2 log  3.. every other key of the partition that is known to exist
-ARGV  1 token  2 base of the due lists' names
-Reply `ok`.  A later call wins over an earlier one.
+ARGV  1 token  2 base of the due lists' names  3 not after (ms, this server's clock)
+Reply `ok`; `late` when that has passed: a call that came late would wipe what has been rebuilt since.
+      A later call wins over an earlier one.
 ]]
 local CHUNK = 4000
+
+local now = redis.call('TIME')
+if tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) > tonumber(ARGV[3]) then
+    return 'late'
+end
 
 -- Those that came into being since the caller looked.
 local due = {}

@@ -36,8 +36,9 @@ def run(db, name, keys, *arguments):
     return db.eval(source(name), len(keys), *keys, *arguments)
 
 
-def begin(db, token, *others):
-    return run(db, "rebuild_begin", ["rebuild", "log", *others], token, "due")
+def begin(db, token, *others, late_ms=-5000):
+    seconds, us = db.time()
+    return run(db, "rebuild_begin", ["rebuild", "log", *others], token, "due", seconds * 1000 + us // 1000 - late_ms)
 
 
 def put(db, token, number, *words, key="due:10"):
@@ -75,6 +76,11 @@ def test_begin_wipes(db):
     assert begin(db, "t", "items") == "ok"
     assert db.hgetall("rebuild") == {"token": "t", "progress": "0"}
     assert sorted(db.keys()) == ["another", "due:3000", "rebuild"]
+
+
+def test_a_begin_that_comes_late_wipes_nothing(db):
+    fill(db)
+    unchanged(db, "late", lambda db: begin(db, "t", "items", late_ms=1000))
 
 
 def test_begin_wins_over_an_earlier_one(db):

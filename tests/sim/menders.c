@@ -37,12 +37,17 @@ static int64_t first_of(const struct redis *r)
 }
 
 /* What is wrong with Redis, in one look. */
-static enum mend_cause ill_of(const struct shard *s, int64_t position)
+static enum mend_cause ill_of(const struct shard *s, const struct mender *m)
 {
     const struct redis *r = &s->redis;
+    char genesis[IDS_LOG_LEN + 1];
 
     if (r->at != NULL) {
-        return first_of(r) < position && first_of(r) < s->begin ? MEND_HEAD : MEND_NONE;
+        redis_genesis(r->at, genesis);
+        return strcmp(genesis, m->genesis) == 0 && first_of(r) < m->position &&
+                       first_of(r) < s->begin
+                   ? MEND_HEAD
+                   : MEND_NONE;
     }
     if (r->token != 0) {
         return MEND_INTERRUPTED;
@@ -54,7 +59,7 @@ static enum mend_cause ill_of(const struct shard *s, int64_t position)
 static void watch(struct world *w, int guardian, const struct shard *s)
 {
     struct mender *m = mender_of(w, guardian, s);
-    const struct watched now = {ill_of(s, m->position), s->redis.token, s->redis.pieces};
+    const struct watched now = {ill_of(s, m), s->redis.token, s->redis.pieces};
 
     if (now.ill != m->watched.ill || now.token != m->watched.token ||
         now.pieces != m->watched.pieces) {
@@ -202,6 +207,7 @@ static void end_look(struct world *w, int guardian, struct shard *s)
     cause = mend_see(&m->mend, &(struct mend_view){
                                    .look = &found,
                                    .position = m->position,
+                                   .genesis = m->genesis,
                                    .log_begin = wants_log ? s->begin : 0,
                                    .now_ms = guardians_now_ms(w, guardian),
                                });
@@ -226,6 +232,7 @@ void menders_mend(struct world *w, int guardian, struct shard *s)
     }
     m->again_ms = guardians_now_ms(w, guardian) + LOOK_MS;
     m->is_looking = true;
+    memcpy(m->genesis, s->mysql.progress.genesis, sizeof(m->genesis));
     m->position = s->mysql.progress.position; /* another guardian may have committed more */
 }
 

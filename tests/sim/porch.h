@@ -116,7 +116,7 @@ struct wish {
     int64_t qty;
     int key; /* 0: none */
     bool is_pressed, is_final;
-    uint64_t told; /* by then he had heard a state; 0: he had not */
+    uint64_t told;                    /* by then he had heard a state; 0: he had not */
     bool is_probe;                    /* nothing stands in its way while all heals */
     unsigned qtys;                    /* that were asked for, a bit each */
     char order_id[IDS_ORDER_LEN + 1]; /* empty: not told */

@@ -156,6 +156,7 @@ struct mender {
     bool is_looking;
     int64_t again_ms;
     int64_t position; /* MySQL's, when the look began */
+    char genesis[IDS_LOG_LEN + 1];
     struct watched watched;
     int64_t watched_ms; /* it has shown nothing else since */
     struct rebuilding rebuild;

@@ -251,7 +251,8 @@ static void what_is_decided_and_flies_is_looked_up(void **state)
     assert_true(inflight_add(w->inflight, 0, &cmd, 1) != INFLIGHT_NONE);
     inflight_decided(w->inflight, cmd.order_id);
     assert_int_equal(first(w, true).move, DOOR_LOOK);
-    assert_int_equal(second(w, true, &l).move, DOOR_JOIN); /* Redis has forgotten it, or went back */
+    assert_int_equal(second(w, true, &l).move,
+                     DOOR_JOIN); /* Redis has forgotten it, or went back */
     l.orders = SLICE_LIT(ENTRY);
     assert_int_equal(second(w, true, &l).move, DOOR_KNOWN);
 }

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -22,13 +23,17 @@ static struct mend fresh(void)
 
 static struct peek_look found(enum peek_found what, int64_t watermark)
 {
-    return (struct peek_look){.found = what, .watermark = watermark, .first = watermark};
+    return (struct peek_look){
+        .found = what, .genesis = "ours", .watermark = watermark, .first = watermark};
 }
 
 static enum mend_cause see(struct mend *m, struct peek_look look, int64_t log_begin, int64_t now_ms)
 {
-    const struct mend_view view = {
-        .look = &look, .position = 100, .log_begin = log_begin, .now_ms = now_ms};
+    const struct mend_view view = {.look = &look,
+                                   .position = 100,
+                                   .genesis = "ours",
+                                   .log_begin = log_begin,
+                                   .now_ms = now_ms};
 
     return mend_see(m, &view);
 }
@@ -46,6 +51,21 @@ static void a_state_is_left_alone(void **state)
     for (int64_t now_ms = 0; now_ms < 10000; now_ms += 1000) {
         assert_int_equal(see(&m, found(PEEK_STATE, 100), 0, now_ms), MEND_NONE);
         assert_int_equal(see(&m, found(PEEK_STATE, 300), 50, now_ms), MEND_NONE);
+    }
+}
+
+/* A wrong setting: it is another shop's. */
+static void another_logs_state_is_left_alone(void **state)
+{
+    struct peek_look look = found(PEEK_STATE, 10);
+    struct mend m = fresh();
+
+    (void)state;
+    assert_int_equal(see(&m, look, 50, 0), MEND_NONE);
+    assert_int_equal(see(&m, look, 50, 2000), MEND_HEAD);
+    memcpy(look.genesis, "theirs", sizeof("theirs"));
+    for (int64_t now_ms = 3000; now_ms < 10000; now_ms += 1000) {
+        assert_int_equal(see(&m, look, 50, now_ms), MEND_NONE);
     }
 }
 
@@ -142,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_is_left_alone),
+        cmocka_unit_test(another_logs_state_is_left_alone),
         cmocka_unit_test(what_the_log_has_is_left_to_the_log),
         cmocka_unit_test(a_head_that_is_gone),
         cmocka_unit_test(an_outbox_from_before_the_head),

@@ -85,6 +85,28 @@ static void test_values(void **state)
     refused(peek_reply_values, "*2\r\n$2\r\n17\r\n*1\r\n:1\r\n");
 }
 
+static bool time_of(const char *bytes, int64_t *time_ms)
+{
+    redisReply *reply = reply_of(bytes);
+    const bool ok = peek_reply_time(reply, time_ms);
+
+    freeReplyObject(reply);
+    return ok;
+}
+
+static void test_time(void **state)
+{
+    int64_t ms;
+
+    (void)state;
+    assert_true(time_of("*2\r\n$10\r\n1700000000\r\n$6\r\n123456\r\n", &ms));
+    assert_int_equal(ms, 1700000000123);
+    assert_false(time_of("*1\r\n$10\r\n1700000000\r\n", &ms));
+    assert_false(time_of("*2\r\n$1\r\nx\r\n$1\r\n0\r\n", &ms));
+    assert_false(time_of("*2\r\n$1\r\n1\r\n:0\r\n", &ms));
+    assert_false(time_of("*2\r\n$19\r\n9223372036854775807\r\n$1\r\n0\r\n", &ms));
+}
+
 static bool probe_of(const char *bytes, struct follow_probe *probe)
 {
     redisReply *reply = reply_of(bytes);
@@ -186,8 +208,8 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunk), cmocka_unit_test(test_values), cmocka_unit_test(test_probe),
-        cmocka_unit_test(test_look),  cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_chunk), cmocka_unit_test(test_values), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_probe), cmocka_unit_test(test_look),   cmocka_unit_test(test_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

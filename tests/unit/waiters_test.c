@@ -180,8 +180,7 @@ static void a_place_that_was_not_told_is_no_refusal(void **state)
     struct told *t = *state;
     enum reason reason;
 
-    assert_false(
-        waiters_placed(t->table, add(t, WAITERS_PAYMENT, ORDER_A, 1000, 1), -1, &reason));
+    assert_false(waiters_placed(t->table, add(t, WAITERS_PAYMENT, ORDER_A, 1000, 1), -1, &reason));
     assert_false(waiters_placed(t->table, add(t, WAITERS_CANCEL, ORDER_A, 1000, 2), -1, &reason));
 }
 
