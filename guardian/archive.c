@@ -168,6 +168,11 @@ int archive_run(const struct settings *settings)
         (void)fprintf(stderr, "seckill-guardian: archive --trim; see --help\n");
         return DAEMON_EXIT_USAGE;
     }
+    if (settings->upto >= 0 && settings->partition < 0 && n > 1) {
+        (void)fprintf(stderr, "seckill-guardian: --upto is an offset of one partition: give "
+                              "--partition=N, too\n");
+        return DAEMON_EXIT_USAGE;
+    }
     t.db = db_create(&mysql, DB_SESSION_READ);
     t.redis = peek_create(&settings->redis, settings->redis_timeout_ms);
     t.orders = xcalloc(n, sizeof(*t.orders));

@@ -33,6 +33,7 @@ enum {
     LOCK_WAIT_S = 5,
     ROW_WAIT_S = 600, /* how long we may be busy with one row */
     SLICE_MS = 200,   /* how often it is asked whether the answer is still wanted */
+    KILL_MS = 2000,   /* for ending at the server what was given up */
 };
 
 struct db {
@@ -186,7 +187,7 @@ static bool prepare_session(struct db *db, struct err *err)
     return true;
 }
 
-static bool open_session(const struct db *db, MYSQL *mysql)
+static bool open_session(const struct db *db, MYSQL *mysql, int64_t timeout_ms)
 {
     const struct db_settings *s = db->settings;
     const struct sql_address where = {
@@ -195,7 +196,7 @@ static bool open_session(const struct db *db, MYSQL *mysql)
         .password = s->password,
         .database = s->database,
         .port = s->port,
-        .timeout_ms = s->timeout_ms,
+        .timeout_ms = timeout_ms,
     };
 
     return sql_connect(mysql, &where);
@@ -215,7 +216,7 @@ bool db_connect(struct db *db, struct err *err)
     if (db->mysql == NULL) {
         return err_set(err, ERR_RETRY, "mysql: no memory for a connection");
     }
-    if (!open_session(db, db->mysql)) {
+    if (!open_session(db, db->mysql, db->settings->timeout_ms)) {
         bool rc = fail(db, "connect", err);
 
         close_connection(db);
@@ -246,14 +247,16 @@ static bool is_patient(const struct db *db)
     return db->settings->answer_ms > db->settings->timeout_ms;
 }
 
-/* The server would go on with what nobody waits for any more, beside the next attempt. */
+/* The server would go on with what nobody waits for any more, and keep its locks from the next attempt. */
 static void end_on_server(const struct db *db)
 {
+    const int64_t timeout_ms =
+        db->settings->timeout_ms < KILL_MS ? db->settings->timeout_ms : KILL_MS;
     MYSQL *other = mysql_init(NULL);
     char sql[40];
 
     (void)snprintf(sql, sizeof(sql), "KILL %lu", mysql_thread_id(db->mysql));
-    if (other != NULL && open_session(db, other)) {
+    if (other != NULL && open_session(db, other, timeout_ms)) {
         (void)mysql_query(other, sql); /* if not, it goes on */
     }
     mysql_close(other);
@@ -271,7 +274,7 @@ static bool give_up(struct db *db, const char *why, struct err *err)
 static bool await_answer(struct db *db, struct err *err)
 {
     const struct db_settings *s = db->settings;
-    const int64_t deadline_ms = clock_mono_ms() + s->answer_ms;
+    const int64_t deadline_ms = clock_mono_ms() + (is_patient(db) ? s->answer_ms : s->timeout_ms);
     struct pollfd fd = {.fd = mysql_get_socket(db->mysql), .events = POLLIN};
 
     for (;;) {
@@ -291,9 +294,6 @@ static bool await_answer(struct db *db, struct err *err)
 
 static bool send_statement(struct db *db, struct slice sql, const char *what, struct err *err)
 {
-    if (!is_patient(db)) {
-        return mysql_real_query(db->mysql, sql.ptr, sql.len) == 0 || fail(db, what, err);
-    }
     if (mysql_send_query(db->mysql, sql.ptr, sql.len) != 0) {
         return fail(db, what, err);
     }

@@ -73,8 +73,8 @@ static const struct conf_option own[] = {
     CONF_ARG_BOOL("trim", struct settings, trim,
                   "archive: delete what the log and the outcomes no longer need to keep."),
     CONF_ARG_INT("upto", struct settings, upto, -1, -1, 9007199254740991,
-                 "archive --trim: keep the record at this offset and what follows; -1: all "
-                 "that Redis and MySQL have passed may go."),
+                 "archive --trim --partition=N: keep the record at this offset and what follows; "
+                 "-1: all that Redis and MySQL have passed may go."),
     CONF_OPTIONS_END,
 };
 

@@ -663,6 +663,22 @@ def test_a_server_that_demands_encryption(world, tmp_path):
         server.wait()
 
 
+def test_a_statement_that_was_given_up_ends_at_the_server(live):
+    """It would keep the lock on the progress row from the next attempt, and from the next hundred."""
+    waiting = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = %s AND STATE LIKE 'Waiting for table%%'"
+    live.guardian(mysql_timeout="1s").ready()
+    live.caught_up()
+    lock = live.connect(live.database)
+    with lock, lock.cursor() as cursor:
+        cursor.execute("LOCK TABLES orders WRITE")
+        live.busy(20)
+        first = wait_until(lambda: live.rows(waiting, live.database), 60, "a transaction stands")
+        wait_until(lambda: not set(first) & set(live.rows(waiting, live.database)), 60, "it is ended")
+        wait_until(lambda: live.rows(waiting, live.database), 60, "the next one has come as far")
+        cursor.execute("UNLOCK TABLES")
+    clean(live)
+
+
 def test_migrate_waits_for_a_long_statement(world):
     """A table of millions is not altered within mysql-timeout."""
     world.migrate()
