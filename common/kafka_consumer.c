@@ -332,6 +332,18 @@ static bool join_group(struct kafka_consumer *c, struct err *err)
     return true;
 }
 
+static void tell_range(const char *topic, int partition, bool ok, int64_t begin, int64_t end,
+                       void *arg)
+{
+    struct kafka_consumer *c = arg;
+
+    if (strcmp(topic, c->topic_name) != 0) {
+        c->calls.other_end(partition, ok, end, c->arg);
+    } else if (c->calls.range != NULL) {
+        c->calls.range(partition, ok, begin, end, c->arg);
+    }
+}
+
 struct kafka_consumer *kafka_consumer_create(struct event_base *base,
                                              const struct kafka_consumer_settings *settings,
                                              struct err *err)
@@ -368,7 +380,9 @@ struct kafka_consumer *kafka_consumer_create(struct event_base *base,
         goto fail;
     }
     c->pump = kafka_pump_create(base, rd_kafka_queue_get_consumer(c->rk), serve, c, err);
-    if (c->pump == NULL || (settings->group_id != NULL && !join_group(c, err))) {
+    c->query = kafka_query_create(base, c->rk, tell_range, c, err);
+    if (c->pump == NULL || c->query == NULL ||
+        (settings->group_id != NULL && !join_group(c, err))) {
         goto fail;
     }
     return c;
@@ -506,36 +520,14 @@ void kafka_consumer_want(struct kafka_consumer *c, int partition, bool is_wanted
     }
 }
 
-static void tell_range(const char *topic, int partition, bool ok, int64_t begin, int64_t end,
-                       void *arg)
-{
-    struct kafka_consumer *c = arg;
-
-    if (strcmp(topic, c->topic_name) != 0) {
-        c->calls.other_end(partition, ok, end, c->arg);
-    } else if (c->calls.range != NULL) {
-        c->calls.range(partition, ok, begin, end, c->arg);
-    }
-}
-
-static void ask(struct kafka_consumer *c, const char *topic, int partition)
-{
-    if (c->query == NULL) {
-        c->query = kafka_query_create(c->base, c->rk, tell_range, c);
-    }
-    if (c->query != NULL) {
-        kafka_query_ask(c->query, topic, partition);
-    }
-}
-
 void kafka_consumer_query(struct kafka_consumer *c, int partition)
 {
-    ask(c, c->topic_name, partition);
+    kafka_query_ask(c->query, c->topic_name, partition);
 }
 
 void kafka_consumer_query_other(struct kafka_consumer *c, const char *topic, int partition)
 {
-    ask(c, topic, partition);
+    kafka_query_ask(c->query, topic, partition);
 }
 
 bool kafka_consumer_ask_end(const struct kafka_consumer *c, const char *topic, int partition,

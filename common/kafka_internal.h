@@ -59,9 +59,10 @@ typedef void kafka_range_fn(const char *topic, int partition, bool ok, int64_t b
                             void *arg);
 
 struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk,
-                                       kafka_range_fn *range, void *arg) ATTR_MUSTCHECK;
+                                       kafka_range_fn *range, void *arg,
+                                       struct err *err) ATTR_MUSTCHECK;
 
-/* Answers later; a partition already asked about is asked once. */
+/* Answers later, always; a partition already asked about is asked once. */
 void kafka_query_ask(struct kafka_query *q, const char *topic, int partition);
 
 /* Asks and waits, on any thread.  False: nobody answered, which is logged. */

@@ -116,7 +116,7 @@ static void deliver(evutil_socket_t fd, short what ATTR_UNUSED, void *arg)
 }
 
 struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk,
-                                       kafka_range_fn *range, void *arg)
+                                       kafka_range_fn *range, void *arg, struct err *err)
 {
     struct kafka_query *q = xcalloc(1, sizeof(*q));
 
@@ -129,7 +129,12 @@ struct kafka_query *kafka_query_create(struct event_base *base, rd_kafka_t *rk,
     if (q->fd >= 0) {
         q->event = event_new(base, q->fd, EV_READ | EV_PERSIST, deliver, q);
     }
-    if (q->event == NULL || event_add(q->event, NULL) != 0) {
+    /* All it needs is taken now: a question is answered, whatever runs out later. */
+    q->is_running = q->event != NULL && event_add(q->event, NULL) == 0 &&
+                    pthread_create(&q->thread, NULL, make_queries, q) == 0;
+    if (!q->is_running) {
+        (void)err_set(err, ERR_RETRY,
+                      "kafka: no thread for questions: out of memory or descriptors");
         kafka_query_stop(q);
         kafka_query_end(q);
         return NULL;
@@ -149,9 +154,6 @@ static bool is_asked(const struct kafka_query *q, const char *topic, int partiti
 
 void kafka_query_ask(struct kafka_query *q, const char *topic, int partition)
 {
-    if (!q->is_running) {
-        q->is_running = pthread_create(&q->thread, NULL, make_queries, q) == 0;
-    }
     (void)pthread_mutex_lock(&q->lock);
     if (!is_asked(q, topic, partition)) {
         struct answer *a = xcalloc(1, sizeof(*a));

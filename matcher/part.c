@@ -208,6 +208,7 @@ void part_note_time(struct part *p, int64_t log_time, struct part_time now)
 void part_enter_steady(struct part *p, struct part_time now)
 {
     p->phase = PHASE_STEADY;
+    p->wait = PART_WAIT_NONE; /* not before: what it waits for may still be gone */
     replay_fini(&p->replay);
     p->idle_at = now.mono_ms;
     part_note_time(p, p->applied.log_time, now);
@@ -287,7 +288,6 @@ static void adopt_position(struct part *p, const struct slice *fields, size_t n,
         part_wait_for_head(p, p->waits_for, now);
         return;
     }
-    p->wait = PART_WAIT_NONE;
     memcpy(p->genesis, position.genesis, sizeof(p->genesis));
     p->applied = (struct place){.offset = position.watermark,
                                 .log_time = position.log_time,

@@ -300,6 +300,7 @@ static void take_ok(struct part *p, const struct script_reply *reply, struct par
 static void take_full(struct part *p, const struct script_reply *reply, struct part_time now)
 {
     p->counts.full++;
+    p->batch = 0; /* resolved: the script has changed nothing */
     if (slice_eq(reply->text, SLICE_LIT("outbox")) && queue_untold(&p->queue) == 0 &&
         p->acked == p->call_acked && !MUTANT(OUTBOX_UNCOMPARED)) {
         /* Full of what is not ours: Redis fell back to an older outbox, and this is all it answers. */

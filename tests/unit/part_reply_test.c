@@ -131,6 +131,26 @@ static void test_full_waits_for_acknowledgements(void **state)
     check_well(w);
 }
 
+/* Kafka's metadata come anew while outcomes wait: what is on its way still counts. */
+static void test_full_is_not_read_anew(void **state)
+{
+    struct world *w = *state;
+    int reads;
+
+    w->settings.outbox_max = 2;
+    w->holds_acks = true;
+    begin(w, 30);
+    assert_int_equal(w->n_outbox, 2);
+    reads = w->reads;
+    part_recheck(w->part);
+    pass(w, 5000);
+    assert_int_equal(w->reads, reads);
+    ack_all(w);
+    w->holds_acks = false;
+    pass(w, 2000);
+    check_well(w);
+}
+
 static void test_unacked_outcomes_are_bounded(void **state)
 {
     struct world *w = *state;
@@ -231,6 +251,7 @@ int main(void)
         TEST(test_refused_batches_are_tried_again),
         TEST(test_refused_batches_let_the_outbox_be_trimmed),
         TEST(test_full_waits_for_acknowledgements),
+        TEST(test_full_is_not_read_anew),
         TEST(test_unacked_outcomes_are_bounded),
         TEST(test_reading_ahead_is_bounded),
         TEST(test_script_failures_halt),

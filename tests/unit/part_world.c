@@ -559,6 +559,7 @@ void check_well(const struct world *w)
         fail_msg("halted: %s: %s", part_halt_name(w->halt), w->why);
     }
     assert_int_equal(w->watermark, log_end(w));
+    assert_int_equal(look(w).wait, PART_WAIT_NONE);
     check_told(w);
 }
 
