@@ -389,6 +389,8 @@ class Field:
         lines are what faults are answered with."""
         marks = ("Sanitizer", "runtime error:", "Assertion", "partition.halted")
         known = tuple(f" partition.halted partition={p} reason={r} " for p in range(PARTITIONS) for r in self.row.halts)
+        if signal.SIGABRT in self.row.signals:
+            known += (" rd.h:",)  # what librdkafka does where no memory is left
         signals = (signal.SIGKILL, signal.SIGTERM, *self.row.signals)  # SIGTERM: before it could listen
         for daemon in self.daemons.values():
             for status in daemon.ends:
