@@ -235,7 +235,7 @@ static void bound_the_end(const struct daemon *d)
     if (d->draining_since_ms > 0) {
         left -= clock_mono_ms() - d->draining_since_ms;
     }
-    cut_status = d->status == DAEMON_EXIT_OK ? DAEMON_EXIT_FATAL : d->status;
+    cut_status = (int)(d->status == DAEMON_EXIT_OK ? DAEMON_EXIT_FATAL : d->status);
     if (sigaction(SIGALRM, &at_once, NULL) != 0 || sigaction(SIGTERM, &at_once, NULL) != 0 ||
         sigaction(SIGINT, &at_once, NULL) != 0) {
         log_error("program.no_deadline");
