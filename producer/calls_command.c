@@ -117,12 +117,12 @@ void command_on_look(struct calls *c, struct call *call, const struct door_look 
         if (call->kind == CALLS_CANCEL && call->offset >= 0 && look->watermark >= call->offset) {
             if (is_found) {
                 judge_cancel(c, call, &entry);
-            } else {
-                reply_reason(c, call, REASON_UNKNOWN_ORDER, NULL);
+                return;
             }
-            return;
+            /* Never there, or forgotten by an archive since: its outcome tells which. */
+        } else {
+            call_seen(c, call, look->watermark);
         }
-        call_seen(c, call, look->watermark);
     }
     if (call_is_waiting_on(call)) {
         call_wait(c, call, -1);
