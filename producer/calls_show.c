@@ -34,7 +34,7 @@ static void wait_or_tell(struct calls *c, struct call *call, const char *state, 
     }
 }
 
-/* Where the order is by what this door remembers; true: it flies, and has no place yet that was decided. */
+/* Where the order is by what this door remembers; true: it flies, undecided. */
 static bool is_flying(const struct calls *c, struct call *call)
 {
     struct inflight_order order;

@@ -205,8 +205,8 @@ static int64_t decided_to(const struct partition *p)
 
 /*
  * The same order in flight or placed: the second request goes with the first.  One that should be
- * decided, but whose decision we missed, is looked up like any other, and so is one whose decision came
- * before Kafka's report, once.
+ * decided, but whose decision we missed, is looked up like any other; and so is, unless that was done
+ * (is_looked), one whose decision came before Kafka's report.
  */
 static bool goes_with_first(struct door *d, const struct door_order *order, bool is_looked,
                             struct door_verdict *verdict)
