@@ -34,20 +34,26 @@ static void wait_or_tell(struct calls *c, struct call *call, const char *state, 
     }
 }
 
+/* This shopper's order, of which this door has seen no decision after it was placed. */
+static bool find_ours(const struct calls *c, const struct call *call, struct inflight_order *order)
+{
+    return inflight_find(c->inflight, call_order_id(call), order) &&
+           slice_eq(order->user_id, command_text(&call->user_id));
+}
+
 /* Where the order is by what this door remembers; true: it flies, undecided. */
 static bool is_flying(const struct calls *c, struct call *call)
 {
     struct inflight_order order;
 
-    if (!inflight_find(c->inflight, call_order_id(call), &order) ||
-        !slice_eq(order.user_id, command_text(&call->user_id))) {
+    if (!find_ours(c, call, &order)) {
         return false;
     }
     if (order.offset >= 0) {
         call->offset = order.offset;
     }
     call->qty = order.qty;
-    return !order.is_decided && (order.ticket != INFLIGHT_NONE || order.offset < 0);
+    return order.ticket != INFLIGHT_NONE && !order.is_decided;
 }
 
 void show_on_look(struct calls *c, struct call *call, const struct door_look *look)
@@ -105,14 +111,15 @@ void show_on_record(struct calls *c, struct call *call, enum record_result resul
                     struct slice entry_text)
 {
     struct order_entry entry;
+    struct inflight_order order;
     const bool is_found = (result == RECORD_FOUND || result == RECORD_FORGOTTEN) &&
                           order_entry_next(&entry_text, &entry) == 1;
 
     if (is_found && (result == RECORD_FORGOTTEN || order_state_is_final(entry.state) ||
                      MUTANT(OUTDATED_TOLD))) {
         reply_entry(c, call, 200, &entry);
-    } else if (is_found || call->offset >= 0) {
-        /* Decided; its record is on the way. */
+    } else if (is_found || call->offset >= 0 || find_ours(c, call, &order)) {
+        /* Decided, and its record is on the way; or Kafka did not say where it is. */
         wait_or_tell(c, call, is_found && call->is_behind ? NULL : "unknown", -1);
     } else if (result == RECORD_ABSENT) {
         wait_or_tell(c, call, NULL, -1);
