@@ -20,6 +20,10 @@ from lib.wait import wait_until
 DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
 SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
 PARTITIONS = 4
+BROKEN_HEAP = (  # what glibc says before it aborts
+    "free(): ", "malloc(): ", "realloc(): ", "malloc_consolidate", "corrupted size", "corrupted double", "stack smashing",
+    "buffer overflow detected",
+)
 HALTED = 3  # exit status of a daemon whose partitions are all halted
 # The limits at the door are not what is tried here; everything else is as it ships, but faster to see
 # that somebody is dead.
@@ -82,6 +86,10 @@ class Daemon:
     @property
     def pid(self):
         return self.process.pid
+
+    def ended(self):
+        """How it ended each time, also the last."""
+        return self.ends + ([] if self.process is None or self.runs else [self.process.returncode])
 
     def is_ready(self):
         if not self.runs:
@@ -387,13 +395,13 @@ class Field:
     def complaints(self):
         """Sanitizer reports, failed assertions, crashes, and halts that the row gives no reason for; other error
         lines are what faults are answered with."""
-        marks = ("Sanitizer", "runtime error:", "Assertion", "partition.halted")
+        marks = ("Sanitizer", "runtime error:", "Assertion", "partition.halted", *BROKEN_HEAP)
         known = tuple(f" partition.halted partition={p} reason={r} " for p in range(PARTITIONS) for r in self.row.halts)
         if signal.SIGABRT in self.row.signals:
             known += (" rd.h:",)  # what librdkafka does where no memory is left
         signals = (signal.SIGKILL, signal.SIGTERM, *self.row.signals)  # SIGTERM: before it could listen
         for daemon in self.daemons.values():
-            for status in daemon.ends:
+            for status in daemon.ended():
                 if (status == HALTED and not self.row.halts) or (status < 0 and -status not in signals):
                     yield f"{daemon.name} ended with {status}"
             with daemon.log.open(errors="replace") as lines:

@@ -111,7 +111,7 @@ def no_connections(field):
     field.note("too many connections for a while")
 
 
-@row("D8", "MySQL hangs", settings=IMPATIENT, proof=told("guardian", "during query (2013)"))
+@row("D8", "MySQL hangs", settings=IMPATIENT, proof=told("guardian", "mysql: no answer in time", "during query (2013)"))
 def hangs(field):
     field.freeze(field.pid_of("mysql"), field.dice.uniform(2.5, 5))
     field.note("mysqld stopped for seconds")

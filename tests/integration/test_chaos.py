@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from chaos import check, rows
 from chaos.__main__ import fight
-from chaos.field import Field
+from chaos.field import Daemon, Field
 from lib.stack import BUILD
 
 ORDERS = 2000
@@ -142,10 +142,18 @@ HALTED = "error matcher partition.halted partition=1 reason={} watermark=7\n"
         ("R10", [3], HALTED.format("state"), 1),
         ("H6", [-6], "", 0),
         ("H6", [-6], "x.c:7: f: Assertion `n' failed.\n", 1),
+        ("H6", [-6], "free(): invalid pointer\n", 1),
     ],
 )
 def test_who_crashes_or_halts_is_noticed(tmp_path, row, ends, log, complaints):
     (tmp_path / "log").write_text(log)
-    daemon = SimpleNamespace(name="matcher", ends=ends, log=tmp_path / "log")
+    daemon = SimpleNamespace(name="matcher", ended=lambda: ends, log=tmp_path / "log")
     field = SimpleNamespace(row=ROWS[row], daemons={"matcher": daemon})
     assert len(list(Field.complaints(field))) == complaints
+
+
+def test_who_ended_last_is_noticed_too():
+    process = SimpleNamespace(returncode=-11)
+    assert Daemon.ended(SimpleNamespace(ends=[0], process=process, runs=False)) == [0, -11]
+    assert Daemon.ended(SimpleNamespace(ends=[0], process=process, runs=True)) == [0]
+    assert Daemon.ended(SimpleNamespace(ends=[], process=None, runs=False)) == []
