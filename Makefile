@@ -82,7 +82,7 @@ $(BENCHES): $(BUILD)/tests/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 .PHONY: bench
 bench: all $(BENCHES) ## each stage beside its ceiling in the same run (ONLY="script-reserve" RUNS=5 SIZE=0.1)
 	@tools/deps.sh servers tests bench
-	@PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m bench --only="$(ONLY)" \
+	@PYTHONPATH=tests BUILD="$(abspath $(BUILD))" /usr/bin/python3 -m bench --only="$(ONLY)" \
 	    --runs=$(or $(RUNS),0) --size=$(or $(SIZE),1)
 
 # Not of `make check`: it needs a Redis.
@@ -183,12 +183,12 @@ test: ## unit tests, then the real daemons on real servers (PYTEST="-k text" pic
 	@$(MAKE) --no-print-directory $(JOBS) all $(TESTS) $(BENCHES) $(DIFFERENTIAL) $(SIM) $(SKEW)
 	@$(MAKE) --no-print-directory check
 	@$(SIM) --schedules 2000 --jobs 2 --coverage --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom))
-	SAN=$(SAN) BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest tests/integration \
+	SAN=$(SAN) BUILD="$(abspath $(BUILD))" /usr/bin/python3 -m pytest tests/integration \
 	    -n $(or $(LANES),2) --dist loadfile $(PYTEST)
 
 # The fault matrix (docs/faults.md), each row on a stack of its own under build/chaos/.
 .PHONY: chaos soak
-CHAOS = PYTHONPATH=tests BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m chaos --seed=$(or $(SEED),1) \
+CHAOS = PYTHONPATH=tests BUILD="$(abspath $(BUILD))" /usr/bin/python3 -m chaos --seed=$(or $(SEED),1) \
         --orders=$(or $(ORDERS),100000) --minutes=$(or $(MINUTES),0) --lanes=$(or $(LANES),1) --row="$(ROW)"
 chaos: ## real servers, a storm, every row of docs/faults.md that has a run (ROW=R4 SEED=7 MINUTES=5 ORDERS=100000 LANES=2)
 	@tools/deps.sh build servers tests
@@ -208,7 +208,7 @@ test-mysql: ## the record's tests on your MySQL (MYSQL_HOST= MYSQL_PORT= MYSQL_U
 	    "databases named seckill_...; it makes and drops its own." >&2; exit 2; }
 	@tools/deps.sh build servers tests
 	@$(MAKE) --no-print-directory $(JOBS) all
-	OWN_MYSQL=1 BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -m "not kills_mysql" \
+	OWN_MYSQL=1 BUILD="$(abspath $(BUILD))" /usr/bin/python3 -m pytest -m "not kills_mysql" \
 	    $$(grep -lE 'lib.(record|recovery) import' tests/integration/*.py) $(PYTEST)
 
 # Where that stack lives: RUN=DIR makes another one beside it.
@@ -219,16 +219,16 @@ RUN ?= $(BUILD)/run
 up: ## a private stack and one of each daemon, ready, in build/run/ (see build/run/env)
 	@tools/deps.sh build servers
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@tools/stack.sh start $(RUN)
-	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/daemons.sh start $(RUN)
+	@tools/stack.sh start "$(RUN)"
+	@SECKILL_BIN="$(abspath $(BUILD)/bin)" tools/daemons.sh start "$(RUN)"
 
 demo: ## a real sale on a fresh stack in build/run/, with the proof (KEEP=0 stops it afterwards)
 	@tools/deps.sh build servers
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@SECKILL_BIN=$(abspath $(BUILD)/bin) tools/demo.sh $(BUILD)/run
+	@SECKILL_BIN="$(abspath $(BUILD)/bin)" tools/demo.sh $(BUILD)/run
 
 down: ## stop all that runs on that stack and throw its data away; logs stay
-	@tools/stack.sh remove $(RUN)
+	@tools/stack.sh remove "$(RUN)"
 
 fuzz: $(FUZZ) ## every fuzz target for SECONDS (30), two at a time
 	@printf '%s\n' $^ | xargs -P 2 -n 1 tests/fuzz/run.sh $(or $(SECONDS),30)

@@ -59,7 +59,7 @@ mkdir -p "$out"
 "$bin/seckillctl" sale open phone --stock "${STOCK:-1000}" --limit 1 --hold-ms "$hold_ms"
 "$bin/stampede" --item phone --limit 1 --shoppers "${SHOPPERS:-20000}" --connections "${CONNECTIONS:-2000}" \
     --spread-ms "${SPREAD_MS:-10000}" --settle-ms $((hold_ms + 1000)) --seed "${SEED:-1}" \
-    --step 250ms --verify "$bin/seckill-guardian verify --json" \
+    --step 250ms --verify "$(printf %q "$bin/seckill-guardian") verify --json" \
     --report "$out/report.json" --html "$out/report.html"
 echo "the whole report: ${out#"$PWD"/}/report.html to look at, report.json beside it for scripts"
 if [[ $keep != 0 ]]; then

@@ -90,6 +90,9 @@ LIST
     esac
 }
 
+# The tests start servers of ours, whatever else is configured.
+[[ " $* " != *" tests "* ]] || unset KAFKA_BROKERS REDIS_HOST MYSQL_HOST
+
 # Called once for all: dpkg-query costs 10 ms, and every `make` pays it.
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
     sed -n 's/^installed //p') || installed=

@@ -5,6 +5,7 @@ More faults: test_chaos.py."""
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 
@@ -33,7 +34,7 @@ class Storm:
                 "--patience-ms=90000",
                 "--returns=1",
                 "--settle-ms=2500",
-                f"--verify={BIN}/seckill-guardian verify --json --timeout=2m --redis-timeout=30s",
+                f"--verify={shlex.quote(str(BIN))}/seckill-guardian verify --json --timeout=2m --redis-timeout=30s",
                 f"--report={self.report}",
             ],
             env=system.stack.environ(**system.settings),
