@@ -4,8 +4,9 @@
  * written now is dropped and counted, and the next line says how many: nobody waits for whoever
  * reads the log.
  *
- * The only shared state is the level, the count and whether the last line is torn (atomic), and the
- * table behind log_event_limited() (mutex).
+ * Threads write in turns: two that were told of room for one line would otherwise both write, and one
+ * would wait.  Shared too are the level, the count and whether the last line is torn (atomic), and
+ * the table behind log_event_limited() (mutex).
  */
 #include "common/log.h"
 
@@ -37,9 +38,15 @@ static struct {
     _Atomic int level;
     _Atomic int64_t dropped; /* lines since the last that was written */
     _Atomic bool is_torn;    /* what was written last is the beginning of a line */
+    pthread_mutex_t writing;
     log_sink_fn *sink;
     void *sink_arg;
-} self = {.program = "-", .configured = LOG_LEVEL_INFO, .level = LOG_LEVEL_INFO};
+} self = {
+    .program = "-",
+    .configured = LOG_LEVEL_INFO,
+    .level = LOG_LEVEL_INFO,
+    .writing = PTHREAD_MUTEX_INITIALIZER,
+};
 
 struct limited {
     const char *event;
@@ -191,7 +198,7 @@ static void put_start(struct buf *b, enum log_level level, const char *event)
     }
 }
 
-/* A pipe says so only while it takes a whole line at once; a file always does. */
+/* A pipe says so only while it takes a whole line at once, of one writer; a file always does. */
 static bool has_room(void)
 {
     struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -227,7 +234,9 @@ static void emit(enum log_level level, const char *event, const struct log_field
     bool complete = true;
     int64_t dropped;
 
+    pthread_mutex_lock(&self.writing);
     if (!has_room()) {
+        pthread_mutex_unlock(&self.writing);
         atomic_fetch_add(&self.dropped, 1);
         errno = saved_errno;
         return;
@@ -255,6 +264,7 @@ static void emit(enum log_level level, const char *event, const struct log_field
     if (!write_line(buf_slice(&b))) {
         atomic_fetch_add(&self.dropped, dropped + 1);
     }
+    pthread_mutex_unlock(&self.writing);
     errno = saved_errno;
 }
 

@@ -1,5 +1,6 @@
 #include "common/xmalloc.h"
 
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,9 @@
 static ATTR_NORETURN void die(void)
 {
     static const char line[] = "out of memory\n";
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-    if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0) {
+    if (poll(&fd, 1, 0) == 0 || write(STDERR_FILENO, line, sizeof(line) - 1) < 0) {
         abort();
     }
     abort();
