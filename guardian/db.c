@@ -43,6 +43,7 @@ struct db {
     int64_t used_ms;
     bool failed; /* only a rollback may follow */
     unsigned error;
+    char server[300]; /* which one the session is on */
 };
 
 bool db_library_start(struct err *err)
@@ -156,6 +157,19 @@ static bool check_variable(const struct slice *columns, unsigned n, void *arg)
     return true;
 }
 
+/* Which server this is: an address may lead to another one by now. */
+static const char identity[] = "SELECT CONCAT(@@hostname, ':', @@port, ':', @@server_id)";
+
+static bool keep_identity(const struct slice *columns, unsigned n, void *arg)
+{
+    struct db *db = arg;
+
+    if (n != 1 || !slice_copy(columns[0], db->server, sizeof(db->server))) {
+        db->server[0] = '\0'; /* like none */
+    }
+    return true;
+}
+
 static bool prepare_session(struct db *db, struct err *err)
 {
     bool is_write = db->session == DB_SESSION_WRITE;
@@ -177,7 +191,8 @@ static bool prepare_session(struct db *db, struct err *err)
         !db_query(db,
                   SLICE_LIT("SHOW SESSION VARIABLES WHERE Variable_name IN ('sql_mode', "
                             "'autocommit', 'tx_isolation', 'transaction_isolation')"),
-                  check_variable, &check, err)) {
+                  check_variable, &check, err) ||
+        !db_query(db, slice_str(identity), keep_identity, db, err)) {
         return false;
     }
     if (!check.has_strict_mode || !check.has_isolation || !check.has_autocommit_off) {
@@ -247,6 +262,16 @@ static bool is_patient(const struct db *db)
     return db->settings->answer_ms > db->settings->timeout_ms;
 }
 
+static bool is_our_server(const struct db *db, MYSQL *other)
+{
+    MYSQL_RES *answer = mysql_query(other, identity) == 0 ? mysql_store_result(other) : NULL;
+    const MYSQL_ROW row = answer == NULL ? NULL : mysql_fetch_row(answer);
+    const bool is_ours = row != NULL && row[0] != NULL && strcmp(row[0], db->server) == 0;
+
+    mysql_free_result(answer);
+    return is_ours;
+}
+
 /* The server would go on with what nobody waits for any more, and keep its locks from the next attempt. */
 static void end_on_server(const struct db *db)
 {
@@ -256,7 +281,7 @@ static void end_on_server(const struct db *db)
     char sql[40];
 
     (void)snprintf(sql, sizeof(sql), "KILL %lu", mysql_thread_id(db->mysql));
-    if (other != NULL && open_session(db, other, timeout_ms)) {
+    if (other != NULL && open_session(db, other, timeout_ms) && is_our_server(db, other)) {
         (void)mysql_query(other, sql); /* if not, it goes on */
     }
     mysql_close(other);
