@@ -352,6 +352,11 @@ static bool check_property(const struct kafka_topic *want, const char *name, con
         return err_set(err, ERR_FATAL, "topic %s has cleanup.policy=%s: compaction loses records",
                        want->name, value);
     }
+    if (want->keeps_all && strncmp(name, "retention.", strlen("retention.")) == 0 &&
+        strcmp(value, "-1") != 0) {
+        return err_set(err, ERR_FATAL, "topic %s has %s=%s, not -1: Kafka would delete its records",
+                       want->name, name, value);
+    }
     if (strcmp(name, "min.insync.replicas") == 0 &&
         strtol(value, NULL, 10) < want->replicas_min - 1) {
         return err_set(err, ERR_FATAL,

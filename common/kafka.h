@@ -38,6 +38,7 @@ struct kafka_topic {
     int partitions;
     int replicas_min;        /* 3 asks for 3 replicas and min.insync.replicas >= 2 */
     bool is_log_append_time; /* and message.timestamp.type=LogAppendTime */
+    bool keeps_all;          /* and retention.ms and retention.bytes -1: only we delete from it */
 };
 
 /*

@@ -199,7 +199,8 @@ static bool check_topics(struct service *s, struct err *err)
     const struct kafka_topic topics[] = {
         {.name = kafka->topic_outcomes,
          .partitions = (int)kafka->partitions,
-         .replicas_min = (int)kafka->replicas_min},
+         .replicas_min = (int)kafka->replicas_min,
+         .keeps_all = true},
     };
 
     return kafka_check_topics(&s->kafka, topics, 1, 5000, NULL, err);

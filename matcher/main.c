@@ -88,9 +88,9 @@ static bool wait_for_topics(const struct program *p, struct err *err)
     const struct options_kafka *k = &p->settings.kafka;
     const struct timespec pause = {.tv_nsec = CHECK_AGAIN_MS * 1000000L};
     const struct kafka_topic topics[] = {
-        {k->topic_orders, (int)k->partitions, (int)k->replicas_min, true},
-        {k->topic_outcomes, (int)k->partitions, (int)k->replicas_min, false},
-        {k->topic_dead, (int)k->partitions, (int)k->replicas_min, false},
+        {k->topic_orders, (int)k->partitions, (int)k->replicas_min, true, true},
+        {k->topic_outcomes, (int)k->partitions, (int)k->replicas_min, false, true},
+        {k->topic_dead, (int)k->partitions, (int)k->replicas_min, false, false},
     };
     const int64_t until_ms = clock_mono_ms() + p->settings.start_ms;
 

@@ -68,8 +68,8 @@ static bool check_topics(struct program *p, struct err *err)
 {
     const struct options_kafka *o = &p->settings.kafka;
     const struct kafka_topic topics[] = {
-        {o->topic_orders, (int)o->partitions, (int)o->replicas_min, true},
-        {o->topic_outcomes, (int)o->partitions, (int)o->replicas_min, true},
+        {o->topic_orders, (int)o->partitions, (int)o->replicas_min, true, true},
+        {o->topic_outcomes, (int)o->partitions, (int)o->replicas_min, true, true},
     };
 
     return kafka_check_topics(&p->kafka, topics, sizeof(topics) / sizeof(topics[0]), CHECK_MS, NULL,

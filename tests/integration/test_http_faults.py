@@ -14,7 +14,6 @@ from contextlib import suppress
 import confluent_kafka
 import pytest
 import requests
-from confluent_kafka.admin import NewTopic
 from lib import kafka
 from lib.door import door, problem, stopped
 from lib.kafka import next_record, reader
@@ -253,7 +252,7 @@ def test_a_door_finds_the_outcomes_again(system, world):
         world.applied()
         matcher.kill()
         kafka.delete_topic(world.brokers, world.outcomes)
-        kafka.make_topics(world.brokers, [NewTopic(world.outcomes, world.partitions, 1)])
+        kafka.make_topics(world.brokers, [kafka.new_topic(world.outcomes, world.partitions)])
         world.matcher().ready()
         wait_until(lambda: mine.shopper().order("thing@0").status_code == 201, 60, "orders are decided")
         wait_until(lambda: read() == newest(), 60, "it reads again")

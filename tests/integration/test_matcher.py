@@ -574,6 +574,8 @@ def test_refuses_to_start(world, alone):
     assert refuses(w, "replicas", "--replicas-min=3")
     w.make_orders_again(message_timestamp_type="CreateTime")
     assert refuses(w, "LogAppendTime")
+    w.make_orders_again(retention_ms="604800000")
+    assert refuses(w, "has retention.ms=604800000, not -1")
     alone.redis.config_set("maxmemory-policy", "allkeys-lru")
     assert refuses(alone, "noeviction")
 

@@ -3,7 +3,7 @@
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from lib.wait import wait_until
 
@@ -39,6 +39,12 @@ def patiently(ask):
 def _done(futures):
     for future in futures.values():
         future.result(timeout=PATIENCE_S)
+
+
+def new_topic(name, partitions, **config):
+    """As seckillctl makes one; config: message_timestamp_type="CreateTime" for message.timestamp.type."""
+    given = {key.replace("_", "."): str(value) for key, value in config.items()}
+    return NewTopic(name, partitions, 1, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"} | given)
 
 
 def make_topics(brokers, topics):

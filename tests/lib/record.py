@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 
-from confluent_kafka.admin import NewTopic
 
 from lib import kafka
 from lib.stack import BIN, mysql_of
@@ -201,7 +200,7 @@ class Record(World):
         assert self.producer.flush(60) == 0
 
     def make_told(self):
-        kafka.make_topics(self.brokers, [NewTopic(self.told, self.partitions, 1)])
+        kafka.make_topics(self.brokers, [kafka.new_topic(self.told, self.partitions)])
 
     def outcome_values(self, partition):
         """The outcomes in order, each once, as bytes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import ConfigResource, NewTopic
+from confluent_kafka.admin import ConfigResource
 
 from lib import kafka
 from lib.stack import BIN
@@ -164,18 +164,13 @@ class World:
         )
 
     def _make_topics(self, orders_config):
-        config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
-        own = config | {name.replace("_", "."): str(value) for name, value in orders_config.items()}
-        made = {self.orders: own, self.outcomes: config, self.dead: config}
-        kafka.make_topics(
-            self.brokers, [NewTopic(t, self.partitions, 1, config=c) for t, c in made.items()]
-        )
+        made = {self.orders: orders_config, self.outcomes: {}, self.dead: {}}
+        kafka.make_topics(self.brokers, [kafka.new_topic(t, self.partitions, **c) for t, c in made.items()])
 
     def make_orders_again(self, **config):
         """The topic deleted and made anew: another log under the same name."""
         kafka.delete_topic(self.brokers, self.orders)
-        config = {"message.timestamp.type": "LogAppendTime"} | {k.replace("_", "."): v for k, v in config.items()}
-        kafka.make_topics(self.brokers, [NewTopic(self.orders, self.partitions, 1, config=config)])
+        kafka.make_topics(self.brokers, [kafka.new_topic(self.orders, self.partitions, **config)])
         self.producer = self.make_producer()  # the old one counts on what is gone
 
     def configure(self, topic, name, value):
