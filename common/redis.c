@@ -450,10 +450,12 @@ static void attempt(struct redis *r)
         return;
     }
     r->state = REDIS_STATE_RESOLVING;
-    if (r->dns == NULL) {
-        r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-                                             EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    if (r->dns != NULL) {
+        evdns_base_free(r->dns,
+                        0); /* it has read resolv.conf and hosts once, and they may have changed */
     }
+    r->dns = evdns_base_new(r->base,
+                            EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
     if (r->dns == NULL) {
         note_why(r, "no resolver");
         go_down(r);

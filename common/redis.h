@@ -69,7 +69,7 @@ struct redis_settings {
 
     /*
      * The server will never do: an operator must look.  The connection keeps trying, so this may be
-     * called again.  Whether it evicts is asked every second while it is up.  NULL: only logged.
+     * called again.  Whether it evicts is asked every second while it is up, as is whether it is a master.  NULL: only logged.
      */
     void (*unfit)(enum redis_unfit what, const char *why, void *arg);
     void *arg; /* borrowed */

@@ -1,7 +1,7 @@
 /*
  * AUTH, ROLE, INFO and SCRIPT LOAD are sent at once.  Each answer is judged in turn; the last good one
- * makes the connection UP.  One of them is asked again every second: maxmemory-policy is a setting
- * that may be switched at any time.
+ * makes the connection UP.  Two of them are asked again every second: maxmemory-policy is a setting that
+ * may be switched at any time, and of a master that became a replica who only reads hears nothing.
  */
 #include <string.h>
 
@@ -152,25 +152,37 @@ static void on_script(enum redis_result result, const redisReply *reply, void *a
     }
 }
 
-/* It was fit before, and an answer that is none does not change that. */
+/* It was fit before, and an answer that is none (BUSY) does not change that. */
+static void judge_again(struct redis *r, struct redis_verdict verdict)
+{
+    if (verdict.fitness != REDIS_FIT) {
+        give_up(r, &verdict);
+    }
+}
+
 static void on_memory(enum redis_result result, const redisReply *reply, void *arg)
 {
     if (is_wanted(arg, result) && reply->type == REDIS_REPLY_STRING) {
-        const struct redis_verdict verdict = redis_judge_memory(reply);
+        judge_again(arg, redis_judge_memory(reply));
+    }
+}
 
-        if (verdict.fitness != REDIS_FIT) {
-            give_up(arg, &verdict);
-        }
+static void on_role_again(enum redis_result result, const redisReply *reply, void *arg)
+{
+    if (is_wanted(arg, result) && reply->type == REDIS_REPLY_ARRAY) {
+        judge_again(arg, redis_judge_role(reply));
     }
 }
 
 void redis_watch(evutil_socket_t fd ATTR_UNUSED, short what ATTR_UNUSED, void *arg)
 {
-    static const struct slice words[] = {{"INFO", 4}, {"memory", 6}};
+    static const struct slice memory[] = {{"INFO", 4}, {"memory", 6}};
+    static const struct slice role[] = {{"ROLE", 4}};
     struct redis *r = arg;
 
-    if (redis_is_up(r)) {
-        (void)redis_send_own(r, words, 2, on_memory); /* going down: asked again when up */
+    if (redis_is_up(r)) { /* going down: asked again when up */
+        (void)redis_send_own(r, memory, 2, on_memory);
+        (void)redis_send_own(r, role, 1, on_role_again);
     }
 }
 

@@ -107,6 +107,27 @@ static bool make_connection(struct peek *p, struct err *err)
     return true;
 }
 
+/* What a replica tells may be of any time, and goes on being told when a master becomes one. */
+static bool is_master(struct peek *p, struct err *err)
+{
+    const char *words[] = {"ROLE"};
+    const size_t lens[] = {4};
+    redisReply *reply = call(p, 1, words, lens, err);
+    bool ok;
+
+    if (reply == NULL) {
+        return false;
+    }
+    ok = peek_reply_is_master(reply);
+    freeReplyObject(reply);
+    if (!ok) {
+        close_connection(p);
+        (void)err_set(err, ERR_RETRY, "redis %s:%" PRId64 ": not a master", p->redis->host,
+                      p->redis->port);
+    }
+    return ok;
+}
+
 int peek_key(const struct peek *p, int partition, const char *name, char *out, size_t size)
 {
     return snprintf(out, size, "%s:{%d}:%s", p->redis->key_prefix, partition, name);
@@ -271,7 +292,7 @@ bool peek_probe(struct peek *p, int partition, struct follow_probe *probe, struc
     }
     probe->is_known = peek_reply_probe(reply, probe);
     freeReplyObject(reply);
-    return true;
+    return is_master(p, err);
 }
 
 /* Runs a script; the reply is the caller's.  NULL with err set on any failure. */
@@ -359,7 +380,8 @@ bool peek_look(struct peek *p, int partition, struct peek_look *look, struct err
     }
     ok = peek_reply_look(reply, look);
     freeReplyObject(reply);
-    return ok || err_set(err, ERR_RETRY, "redis: position.lua answered something else");
+    return ok ? is_master(p, err)
+              : err_set(err, ERR_RETRY, "redis: position.lua answered something else");
 }
 
 /* The pattern that only a partition's keys match: glob characters of the prefix are escaped. */

@@ -118,6 +118,14 @@ static int64_t first_of(const redisReply *reply, int64_t watermark)
     return watermark;
 }
 
+bool peek_reply_is_master(const redisReply *reply)
+{
+    struct slice role;
+
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+           peek_reply_text(reply->element[0], &role) && slice_eq(role, SLICE_LIT("master"));
+}
+
 bool peek_reply_look(const redisReply *reply, struct peek_look *look)
 {
     struct slice first, second, third;

@@ -23,6 +23,9 @@ bool peek_reply_probe(const redisReply *reply, struct follow_probe *probe) ATTR_
 /* Of TIME, in ms. */
 bool peek_reply_time(const redisReply *reply, int64_t *time_ms) ATTR_MUSTCHECK;
 
+/* Of ROLE: whether it said master. */
+bool peek_reply_is_master(const redisReply *reply) ATTR_MUSTCHECK;
+
 /* Of position.lua. */
 bool peek_reply_look(const redisReply *reply, struct peek_look *look) ATTR_MUSTCHECK;
 

@@ -322,10 +322,33 @@ static bool fill(struct work *w, struct err *err)
     return ok;
 }
 
+static bool is_like(const struct peek_look *seen, const struct peek_look *now)
+{
+    return now->found == seen->found && now->progress == seen->progress &&
+           strcmp(now->token, seen->token) == 0 &&
+           (now->found != PEEK_STATE ||
+            (now->first == seen->first && strcmp(now->genesis, seen->genesis) == 0));
+}
+
+static bool look_at_redis(struct work *w, struct err *err)
+{
+    struct err why;
+
+    w->has_looked = peek_look(w->redis, w->r->partition, &w->before, &why);
+    if (w->r->seen == NULL) {
+        return true;
+    }
+    if (!w->has_looked) {
+        *err = why;
+        return false;
+    }
+    w->is_taken = !is_like(w->r->seen, &w->before);
+    return !w->is_taken || err_set(err, ERR_RETRY, "it is not as it was any more");
+}
+
 static bool look_up(struct work *w, struct err *err)
 {
     const struct pick_wait wait = {w->r->settings->timeout_ms, w->r->cancelled};
-    struct err ignored;
 
     if (!db_connect(w->db, err) ||
         !db_exec(w->db, SLICE_LIT("START TRANSACTION WITH CONSISTENT SNAPSHOT"), NULL, err) ||
@@ -345,8 +368,7 @@ static bool look_up(struct work *w, struct err *err)
         return false;
     }
     w->r->is_proven = w->at.position < 0 || w->anchor.is_proven;
-    w->has_looked = peek_look(w->redis, w->r->partition, &w->before, &ignored);
-    return true;
+    return look_at_redis(w, err);
 }
 
 enum rebuild_end rebuild_partition(struct rebuild *r, struct err *err)

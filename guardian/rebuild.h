@@ -17,6 +17,7 @@
 
 #include "common/attr.h"
 #include "common/err.h"
+#include "guardian/peek.h"
 #include "guardian/settings.h"
 
 /* Also the exit statuses of the command. */
@@ -31,6 +32,12 @@ struct rebuild {
     const struct settings *settings; /* borrowed, as is cancelled */
     int partition;
     atomic_bool *cancelled; /* true: give up; may be NULL */
+
+    /*
+     * What Redis was seen to be, which is why it is rebuilt; borrowed.  One that is otherwise is left alone:
+     * it was put right meanwhile, or is another server than the one that was looked at.  NULL: whatever it is.
+     */
+    const struct peek_look *seen;
 
     /* Afterwards. */
     bool has_begun;

@@ -72,35 +72,22 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
     }
 }
 
-/*
- * The job may have waited for its turn.  What another guardian, or an operator, has put right meanwhile
- * is left alone.
- */
+/* The job may have waited for its turn, and another guardian have gone on. */
 static enum rebuild_end is_as_seen(struct mender *m, struct pool_tools *tools)
 {
-    const struct peek_look *seen = &m->look;
-    struct peek_look now;
     struct progress record;
-    bool ok;
 
-    if (m->cause == MEND_LOST) {
-        if (!read_position(tools->db, m->part->partition, &record, &m->err)) {
-            return REBUILD_FAILED;
-        }
-        ok = record.position == m->position;
-    } else {
-        if (!peek_look(tools->redis, m->part->partition, &now, &m->err)) {
-            return REBUILD_FAILED;
-        }
-        ok = now.found == seen->found && now.progress == seen->progress &&
-             strcmp(now.token, seen->token) == 0 &&
-             (now.found != PEEK_STATE ||
-              (now.first == seen->first && strcmp(now.genesis, seen->genesis) == 0));
+    if (m->cause != MEND_LOST) {
+        return REBUILD_DONE; /* rebuild_partition() looks whether Redis is */
     }
-    if (!ok) {
-        (void)err_set(&m->err, ERR_RETRY, "it is not as it was any more");
+    if (!read_position(tools->db, m->part->partition, &record, &m->err)) {
+        return REBUILD_FAILED;
     }
-    return ok ? REBUILD_DONE : REBUILD_TAKEN;
+    if (record.position != m->position) {
+        (void)err_set(&m->err, ERR_RETRY, "MySQL is not where it was any more");
+        return REBUILD_TAKEN;
+    }
+    return REBUILD_DONE;
 }
 
 static void run_rebuild(struct pool_job *job, struct pool_tools *tools)
@@ -167,6 +154,7 @@ static void begin_rebuild(struct mender *m, enum mend_cause cause)
         .settings = part->service->settings,
         .partition = part->partition,
         .cancelled = &part->service->is_leaving,
+        .seen = cause == MEND_LOST ? NULL : &m->look,
     };
     m->job = (struct pool_job){.run = run_rebuild, .done = done_rebuild, .is_long = true};
     pool_submit(part->service->pool, &m->job);
