@@ -23,6 +23,7 @@ enum {
     SEEK_AGAIN_MS = 5000,
     STUCK_PAUSE_MS = 1000,
     STUCK_MAX = 10,
+    STILL_MS = 10000,
     SHORTS_MAX = 2,
 };
 
@@ -47,6 +48,7 @@ void follow_reset(struct follow *f)
     f->head = PROGRESS_NONE;
     f->scan_end = -1;
     f->next_offset = -1;
+    f->still_at = -1;
     f->has_gap = false;
     f->shorts = 0;
 }
@@ -387,6 +389,21 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
         return note_read(f, probe->topic_end - 1, now_ms);
     }
     return seek(f, FOLLOW_BEGIN, now_ms);
+}
+
+bool follow_stands_still(struct follow *f, int64_t topic_end, int64_t now_ms)
+{
+    const int64_t at = follow_read_offset(f);
+
+    if (at < topic_end && at == f->still_at && now_ms - f->still_ms >= STILL_MS) {
+        f->still_ms = now_ms; /* an assignment has its time, too */
+        return true;
+    }
+    if (at >= topic_end || at != f->still_at) {
+        f->still_at = at < topic_end ? at : -1;
+        f->still_ms = now_ms;
+    }
+    return false;
 }
 
 enum follow_action follow_log_end(struct follow *f, int64_t end)

@@ -95,6 +95,8 @@ struct follow {
     int shorts; /* times that the log seemed too short, in a row */
     int stuck;  /* times that it could not be read at the same place */
     int64_t stuck_at;
+    int64_t still_at,
+        still_ms; /* where nothing is read though there is more, and since when; -1: nowhere */
     enum follow_halt halt;
     char why[256];
 };
@@ -134,6 +136,13 @@ enum follow_action follow_tick(struct follow *f, int64_t now_ms) ATTR_MUSTCHECK;
 /* The answer to FOLLOW_PROBE. */
 enum follow_action follow_probed(struct follow *f, const struct follow_probe *probe,
                                  int64_t now_ms) ATTR_MUSTCHECK;
+
+/*
+ * The topic, which has records, ends at topic_end, and is not held back.  True when for ten seconds nothing
+ * was read of what there is: the client has lost the partition (librdkafka 2.0.2, of a topic made anew)
+ * and has to be assigned it again.
+ */
+bool follow_stands_still(struct follow *f, int64_t topic_end, int64_t now_ms) ATTR_MUSTCHECK;
 
 /* The log of the commands ends at end.  True of MySQL: what it has applied is in there. */
 enum follow_action follow_log_end(struct follow *f, int64_t end) ATTR_MUSTCHECK;

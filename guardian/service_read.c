@@ -371,6 +371,14 @@ static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *a
     if (!ok || probe->life != part->life || !service_is_reading(part)) {
         return;
     }
+    if (begin < end && !part->is_held && !s->is_assigning &&
+        follow_stands_still(&part->follow, end, clock_mono_ms())) {
+        log_warn("outcomes.stuck", LOG_INT("partition", partition), LOG_BOOL("out_of_range", false),
+                 LOG_STR("why", "nothing comes, though there is more"));
+        part->is_adrift = true;
+        assign_soon(s);
+        return;
+    }
     probe->found.topic_begin = begin;
     probe->found.topic_end = end;
     service_act(part, follow_probed(&part->follow, &probe->found, clock_mono_ms()));

@@ -40,9 +40,9 @@ struct matcher {
     struct event *ticker;
 
     uint64_t lineage;
-    bool is_joined;    /* the group has answered */
-    bool is_assigning; /* and the partitions are not yet given to the consumer */
-    int64_t assign_by_ms;
+    bool is_joined;                       /* the group has answered */
+    bool is_assigning;                    /* and the partitions are not yet given to the consumer */
+    int64_t assign_by_ms, assign_from_ms; /* not later than, not before */
 
     bool is_ready, was_all_halted, is_draining, is_closing, was_drained;
     int64_t drain_by_ms;

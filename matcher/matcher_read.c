@@ -46,7 +46,7 @@ static void finish_assignment(struct matcher *m)
         m->is_assigning = false;
         log_info("group.reading", LOG_INT("partitions", (int64_t)n));
     } else {
-        m->assign_by_ms = clock_mono_ms() + ASSIGN_WAIT_MS;
+        m->assign_by_ms = m->assign_from_ms = clock_mono_ms() + ASSIGN_WAIT_MS;
         log_limited(LOG_LEVEL_WARN, "group.assign_failed", LOG_ERR(&err));
     }
     free(starts);
@@ -72,7 +72,10 @@ static void assign_again(struct matcher *m)
 
 void matcher_go_on_assigning(struct matcher *m)
 {
-    if (m->is_assigning && (has_all_starts(m) || clock_mono_ms() >= m->assign_by_ms)) {
+    const int64_t now_ms = clock_mono_ms();
+
+    if (m->is_assigning && now_ms >= m->assign_from_ms &&
+        (has_all_starts(m) || now_ms >= m->assign_by_ms)) {
         finish_assignment(m);
     }
 }
@@ -158,6 +161,7 @@ static void on_assigned(const int *partitions, size_t n, void *arg)
     m->is_joined = true;
     m->is_assigning = true;
     m->assign_by_ms = clock_mono_ms() + ASSIGN_WAIT_MS;
+    m->assign_from_ms = 0;
     m->was_all_halted = false;
     matcher_touch_all(m);
 }

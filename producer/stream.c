@@ -7,13 +7,15 @@
  * The end of the orders topic is asked for once it is known where reading starts, and never before:
  * between the two, outcomes could be told that are not read here.
  *
- * Afterwards the same question, put to one partition after the other, is the sign of life.
+ * Afterwards the same question, put to one partition after the other, is the sign of life, and shows
+ * where the client has lost a partition (librdkafka 2.0.2, of a topic made anew, without a word).
  */
 #include "producer/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 #include "producer/counters.h"
@@ -21,6 +23,7 @@
 enum {
     PING_S = 1,
     AWAY_AFTER = 2, /* pings in a row without an answer; each waits for seconds */
+    STILL_MS = 10000,
 };
 
 struct partition {
@@ -32,6 +35,8 @@ struct partition {
     bool is_stuck; /* what stands last could not be read */
     int64_t end;   /* found at start */
     int64_t start;
+    int64_t still_at,
+        still_ms; /* start, while it is not where the topic ends, and since when; -1: it is */
 };
 
 struct stream {
@@ -147,26 +152,6 @@ static void on_log_end(int partition, bool ok, int64_t end, void *arg)
     }
 }
 
-static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *arg)
-{
-    struct stream *s = arg;
-    struct partition *p = &s->partitions[partition];
-
-    p->is_asked = false;
-    s->unanswered = ok ? 0 : s->unanswered + 1;
-    if (ok || s->unanswered >= AWAY_AFTER) {
-        set_up(s, ok);
-    }
-    if (!ok || p->is_known) {
-        return;
-    }
-    p->is_known = true;
-    p->end = end;
-    p->start = end > begin && !p->is_stuck ? end - 1 : end;
-    ask_log_end(s, partition);
-    assign(s);
-}
-
 static void on_stuck(int partition, bool is_out_of_range, const char *why, void *arg)
 {
     struct stream *s = arg;
@@ -180,8 +165,45 @@ static void on_stuck(int partition, bool is_out_of_range, const char *why, void 
              LOG_BOOL("out_of_range", is_out_of_range), LOG_STR("error", why));
     p->is_stuck = !is_out_of_range;
     p->is_known = p->is_read = p->has_log_end = false;
+    p->still_at = -1;
     s->is_assigned = false;
     check_ready(s, partition);
+}
+
+/* Where it is read to, is not where the topic ends: for so long, that it is not on its way. */
+static bool stands_still(struct partition *p, int64_t end)
+{
+    const int64_t now_ms = clock_mono_ms();
+
+    if (p->start == end || p->start != p->still_at) {
+        p->still_at = p->start != end ? p->start : -1;
+        p->still_ms = now_ms;
+    }
+    return now_ms - p->still_ms >= STILL_MS;
+}
+
+static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *arg)
+{
+    struct stream *s = arg;
+    struct partition *p = &s->partitions[partition];
+
+    p->is_asked = false;
+    s->unanswered = ok ? 0 : s->unanswered + 1;
+    if (ok || s->unanswered >= AWAY_AFTER) {
+        set_up(s, ok);
+    }
+    if (ok && p->is_known && s->is_assigned && stands_still(p, end)) {
+        on_stuck(partition, true, "nothing comes, though there is more", s);
+        return;
+    }
+    if (!ok || p->is_known) {
+        return;
+    }
+    p->is_known = true;
+    p->end = end;
+    p->start = end > begin && !p->is_stuck ? end - 1 : end;
+    ask_log_end(s, partition);
+    assign(s);
 }
 
 static void on_fatal(const char *why, void *arg)
@@ -237,6 +259,9 @@ struct stream *stream_create(struct event_base *base, const struct stream_settin
 
     s->settings = *settings;
     s->partitions = xcalloc((size_t)settings->partitions, sizeof(*s->partitions));
+    for (int p = 0; p < settings->partitions; p++) {
+        s->partitions[p].still_at = -1;
+    }
     s->consumer = kafka_consumer_create(base, &consumer, err);
     if (s->consumer == NULL) {
         stream_destroy(s);
