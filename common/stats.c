@@ -262,10 +262,10 @@ static void put_process(const struct stats *s, struct buf *out)
 
 void stats_write(const struct stats *s, struct buf *out)
 {
-    put_rows(s, out);
-    put_latencies(s, out);
     for (size_t i = 0; i < s->collector_count; i++) {
         s->collectors[i].collect(out, s->collectors[i].arg);
     }
+    put_rows(s, out);
+    put_latencies(s, out);
     put_process(s, out);
 }

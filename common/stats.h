@@ -74,7 +74,7 @@ void stats_put_head(struct buf *out, const char *name, enum stats_kind kind, con
 void stats_put_sample(struct buf *out, const char *name, int64_t value, const char *labels_fmt, ...)
     ATTR_PRINTF(4, 5);
 
-/* Everything: rows, histograms, collectors, process_* and seckill_build_info. */
+/* Everything: collectors, rows, histograms, process_* and seckill_build_info. */
 void stats_write(const struct stats *s, struct buf *out);
 
 #endif /* COMMON_STATS_H */

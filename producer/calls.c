@@ -379,7 +379,7 @@ void calls_start(struct calls *c, struct http_request *req, const struct calls_r
 
 /* ---- life ---- */
 
-void calls_measure(struct calls *c)
+static void measure(const struct calls *c)
 {
     stats_set(c->stats, STAT_INFLIGHT, (int64_t)inflight_count(c->inflight));
     stats_set(c->stats, STAT_PLACED, (int64_t)inflight_placed(c->inflight));
@@ -419,6 +419,7 @@ static void collect(struct buf *out, void *arg)
 {
     const struct calls *c = arg;
 
+    measure(c);
     collect_limiters(c, out);
     stats_put_head(out, "seckill_producer_outcome_offset", STATS_GAUGE,
                    "Offset of the newest command whose outcome was seen.");
@@ -537,11 +538,27 @@ bool calls_has_been_ready(const struct calls *c)
     return c->has_been_ready;
 }
 
+static bool is_open(enum door_state state)
+{
+    return state == DOOR_READY || state == DOOR_RECOVERING;
+}
+
+/* A partition that is rebuilt sells at no door: to send shoppers elsewhere would shut the others, too. */
+static bool is_shut_for_all(enum door_state state)
+{
+    return state == DOOR_NO_GENESIS || state == DOOR_OTHER_LOG;
+}
+
 void calls_ready(struct admin_report *report, void *calls)
 {
     struct calls *c = calls;
     const int64_t now_ms = clock_mono_ms();
+    bool sells = false;
 
+    for (int p = 0; p < (int)c->settings.topics.partitions; p++) {
+        sells = sells || is_open(door_state(c->door, p, now_ms));
+    }
+    sells = sells && c->has_been_ready; /* one that starts waits for all */
     admin_check(report, "serving", !door_is_draining(c->door),
                 door_is_draining(c->door) ? "draining" : "not draining");
     admin_check(report, "redis", lookup_is_up(c->lookup), NULL);
@@ -550,7 +567,7 @@ void calls_ready(struct admin_report *report, void *calls)
         char name[32];
 
         (void)snprintf(name, sizeof(name), "partition-%d", p); /* fits */
-        admin_check(report, name, state == DOOR_READY || state == DOOR_RECOVERING,
+        admin_check(report, name, is_open(state) || (sells && is_shut_for_all(state)),
                     door_state_name(state));
     }
 }

@@ -83,9 +83,6 @@ void calls_drain(struct calls *c, int64_t grace_ms);
 /* Calls not yet answered, and commands not yet settled. */
 size_t calls_pending(const struct calls *c);
 
-/* Brings the gauges up to date, before they are shown. */
-void calls_measure(struct calls *c);
-
 struct door *calls_door(struct calls *c);
 
 /* The checks of /readyz. */

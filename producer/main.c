@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 
+#include "common/admin.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/daemon.h"
@@ -36,6 +37,7 @@ struct program {
     struct observer *observer;
     struct desk *desk;
     struct front *front;
+    struct admin *admin;
     struct event *poll;
 };
 
@@ -122,6 +124,13 @@ static bool start(struct program *p, struct err *err)
     if (p->front == NULL) {
         return false;
     }
+    if (p->settings.metrics.listen[0] != '\0') {
+        p->admin =
+            admin_create(p->base, p->settings.metrics.listen, p->stats, calls_ready, p->calls, err);
+        if (p->admin == NULL) {
+            return false;
+        }
+    }
     p->poll = event_new(p->base, -1, EV_PERSIST, on_poll, p);
     if (p->poll == NULL || event_add(p->poll, &every) != 0) {
         return err_set(err, ERR_FATAL, "no timer");
@@ -134,6 +143,7 @@ static int stop(struct program *p, int status)
     if (p->poll != NULL) {
         event_free(p->poll);
     }
+    admin_destroy(p->admin);
     observer_destroy(p->observer);
     /* Answers may still go out while the calls end, so the servers outlive them. */
     calls_destroy(p->calls);

@@ -109,6 +109,7 @@ static const struct conf_group groups[] = {
     {options_redis, offsetof(struct settings, redis)},
     {options_mysql, offsetof(struct settings, mysql)},
     {options_token, offsetof(struct settings, token)},
+    {options_metrics, offsetof(struct settings, metrics)},
     {own, 0},
     {NULL, 0},
 };

@@ -18,6 +18,7 @@ struct settings {
     struct options_redis redis;
     struct options_mysql mysql;
     struct options_token token;
+    struct options_metrics metrics;
 
     const char *token_issuer, *token_audience;
     int64_t token_leeway_ms, token_cache_max;

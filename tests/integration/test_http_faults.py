@@ -428,6 +428,48 @@ def test_without_redis_not_ready(system):
     wait_until(lambda: system.shopper().order(item).status_code == 201, 60, "orders again")
 
 
+def test_a_master_that_becomes_a_replica(system):
+    """It goes on answering, with what it knew."""
+    item = system.open(stock=5)
+    system.expected.append("redis|script|reconnect|lookup")
+    system.redis().replicaof("127.0.0.1", "1")
+    try:
+        wait_until(lambda: not system.is_ready(), 60, "not ready with a replica")
+    finally:
+        system.redis().replicaof("NO", "ONE")
+    system.await_ready()
+    wait_until(lambda: system.shopper().order(item).status_code == 201, 60, "orders again")
+
+
+def test_a_partition_without_a_state_does_not_shut_the_others(system, world):
+    world.put(0, world.open("thing@0", 5))
+    matcher = world.matcher().ready()
+    world.applied()
+    with door(system, "producer-some", **world.settings) as some:
+        port = re.search(r"admin\.listening .*port=(\d+)", system.stack.log("producer-some"))[1]
+
+        def checks(url):
+            answer = requests.get(url + "/readyz?verbose", timeout=60)
+            return answer.status_code, answer.text
+
+        def forget(*partitions):
+            for p in partitions:
+                for name in world.redis.scan_iter(world.key(p, "*")):
+                    world.redis.delete(name)
+
+        matcher.kill()  # or it would fold the log
+        forget(1)
+        wait_until(lambda: "[+] partition-1: redis has no state" in checks(some.url)[1], 60, "it is seen")
+        assert checks(some.url)[0] == 200
+        assert checks(f"http://127.0.0.1:{port}") == checks(some.url)  # its own address, also where doors share a port
+        assert some.shopper().order("thing@0", wait=None).status_code == 202
+        own = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+        assert system.metric("seckill_producer_placed", own) == 1  # as of now
+        forget(*range(world.partitions))
+        wait_until(lambda: checks(some.url)[0] == 503, 60, "nothing sells")
+        assert "[-] partition-1: redis has no state" in checks(some.url)[1]
+
+
 def test_a_slow_record_ends_no_wait_late(system):
     """What Redis does not know is asked of MySQL, which here takes longer than anybody waits."""
     item = system.open(stock=2, limit=1)
