@@ -62,6 +62,7 @@ int rules_show(const struct ctl *c);
 int rules_set(const struct ctl *c, const char *number);
 int token_print(const struct ctl *c, const char *user);
 int sale_apply(const struct ctl *c, const char *action, const char *item_id, const char *units);
+int sale_archive(const struct ctl *c, const char *item_id);
 int sale_show(const struct ctl *c, const char *item_id);
 int sale_list(const struct ctl *c);
 int sale_watch(const struct ctl *c, const char *item_id);

@@ -56,6 +56,7 @@ static const char usage[] =
     "  seckillctl sale change ITEM [the same options]\n"
     "  seckillctl sale pause|resume|close ITEM\n"
     "  seckillctl sale restock ITEM N        N more units\n"
+    "  seckillctl sale archive ITEM          of a closed one Redis forgets the orders; MySQL keeps them\n"
     "  seckillctl sale show ITEM | list | watch ITEM\n"
     "  seckillctl token USER                 a bearer token for trying things out\n"
     "  seckillctl order place ITEM --user U [--qty N] [--key K] [--wait S]\n"
@@ -88,6 +89,9 @@ static int run_sale(const struct ctl *c, const char *const *w, size_t n)
     }
     if (n == 3 && strcmp(w[1], "watch") == 0) {
         return sale_watch(c, w[2]);
+    }
+    if (n == 3 && strcmp(w[1], "archive") == 0) {
+        return sale_archive(c, w[2]);
     }
     if (n == 4 && strcmp(w[1], "restock") == 0) {
         return sale_apply(c, w[1], w[2], w[3]);

@@ -105,13 +105,12 @@ static bool lists_order(struct slice value, const char *order_id)
     return false;
 }
 
-/* Looks through the partition's orders, a piece at a time. */
-static int scan_user(const struct store *store, int partition, const char *order_id,
-                     struct command_text *user, struct err *err)
+bool store_each_user(const struct store *store, int partition, store_user_fn *each, void *arg,
+                     struct err *err)
 {
     char key[300];
     char cursor[32] = "0";
-    int found = 0;
+    bool goes_on = true;
 
     do {
         const char *argv[] = {"HSCAN", key, cursor, "COUNT", "1000"};
@@ -119,24 +118,39 @@ static int scan_user(const struct store *store, int partition, const char *order
                          5, 4};
         redisReply *reply = ask(store->redis, 5, argv, lens, err);
 
-        if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-            if (reply != NULL) {
-                freeReplyObject(reply);
-            }
-            return -1;
+        if (reply == NULL) {
+            return false;
+        }
+        if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+            freeReplyObject(reply);
+            return err_set(err, ERR_RETRY, "redis: HSCAN gave something else");
         }
         (void)snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-        for (size_t i = 0; found == 0 && i + 1 < reply->element[1]->elements; i += 2) {
-            redisReply *field = reply->element[1]->element[i];
-            redisReply *value = reply->element[1]->element[i + 1];
+        for (size_t i = 0; goes_on && i + 1 < reply->element[1]->elements; i += 2) {
+            const redisReply *field = reply->element[1]->element[i];
+            const redisReply *value = reply->element[1]->element[i + 1];
 
-            if (lists_order((struct slice){value->str, value->len}, order_id)) {
-                found = command_set_text(user, (struct slice){field->str, field->len}) ? 1 : 0;
-            }
+            goes_on = each((struct slice){field->str, field->len},
+                           (struct slice){value->str, value->len}, arg);
         }
         freeReplyObject(reply);
-    } while (found == 0 && strcmp(cursor, "0") != 0);
-    return found;
+    } while (goes_on && strcmp(cursor, "0") != 0);
+    return goes_on;
+}
+
+struct search {
+    const char *order_id;
+    struct command_text *user;
+    bool is_found;
+};
+
+static bool is_another(struct slice user, struct slice orders, void *arg)
+{
+    struct search *search = arg;
+
+    search->is_found =
+        lists_order(orders, search->order_id) && command_set_text(search->user, user);
+    return !search->is_found;
 }
 
 /* Returns 1, 0 or, when MySQL cannot be asked, -1. */
@@ -181,8 +195,12 @@ out:
 int store_find_user(const struct store *store, int partition, const char *order_id,
                     struct command_text *user, struct err *err)
 {
+    struct search search = {order_id, user, false};
+
     if (find_in_mysql(store->c, order_id, user) == 1) {
         return 1;
     }
-    return scan_user(store, partition, order_id, user, err);
+    return store_each_user(store, partition, is_another, &search, err) ? 0
+           : search.is_found                                           ? 1
+                                                                       : -1;
 }

@@ -33,6 +33,14 @@ redisReply *store_hash(const struct store *store, int partition, const char *has
                        struct err *err) ATTR_MUSTCHECK;
 
 /*
+ * Reads a partition's orders in Redis a piece at a time: each user, perhaps twice, with his orders
+ * (order_entry_next()), until each returns false, which has set err.  False also when Redis does not answer.
+ */
+typedef bool store_user_fn(struct slice user, struct slice orders, void *arg);
+bool store_each_user(const struct store *store, int partition, store_user_fn *each, void *arg,
+                     struct err *err) ATTR_MUSTCHECK;
+
+/*
  * The user of an order: from MySQL, which knows orders by their id, or else by reading all of
  * the partition's orders in Redis.  Returns 1, 0 (nobody knows it) or -1 with err.
  */

@@ -70,7 +70,7 @@ def sell_out(w, p, users=150):
 
 
 def archive(w, p, item, users):
-    """As the operator's command does: some users at a time, then the last word."""
+    """As `seckillctl sale archive` does, without listening: some users at a time, then the last word."""
     users = list(users)
     for i in range(0, len(users), 40):
         named = ",".join(users[i : i + 40])
@@ -97,6 +97,8 @@ def test_switched_in_mid_sale(alone):
     w.busy(800, seed=1)
     item, orders = sell_out(w, 0)
     archive(w, 0, item, list(orders)[:5])  # refused: rules 1
+    done = ctl(w, "sale", "archive", item)
+    assert done.returncode == 1 and "rules number 2" in done.stderr
     at_rest(w)
     assert in_force(w) == ["1", "1"]
     before = dump(w)
@@ -140,12 +142,15 @@ def test_what_an_archive_forgets(alone):
     counts = w.item(1, item)
     before = int(w.redis.hget(w.key(1, "log"), "orders"))
     states = dict(w.redis.hgetall(w.key(1, "orders")))
-    archive(w, 1, item, orders)
+    done = ctl(w, "sale", "archive", item, "--json")
+    assert json.loads(done.stdout) == {"item_id": item, "users": len(states), "orders": before}
     clean(w)
 
     told = w.events(1, "archived")
     assert sum(e["orders"] for e in told) == len(states) == before
     assert {(e["total"], e["sold"]) for e in told} == {(counts["total"], counts["sold"])}
+    assert ctl(w, "sale", "archive", item).stdout.startswith(f"{item} is archived: of 0 users 0 orders")
+    assert ctl(w, "sale", "archive", item, "--op-id=x").returncode == 64
     assert w.redis.hgetall(w.key(1, "orders")) == {}
     assert w.redis.hget(w.key(1, "log"), "orders") == "0" and w.redis.hget(w.key(1, "log"), "items") == "0"
     assert w.rows("SELECT remembered, COUNT(*) FROM orders WHERE item_id = %s AND remembered > 0 GROUP BY 1", item) == (
