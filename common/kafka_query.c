@@ -2,8 +2,7 @@
  * Watermark queries.  librdkafka 2.0.2 has only a blocking call for them, so one thread makes the
  * calls, one after the other, and hands the answers back through an eventfd.
  *
- * lock guards everything that both threads touch: asked, answers, is_stopping.  The thread starts
- * with the first question.
+ * lock guards everything that both threads touch: asked, answers, is_stopping.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -9,7 +9,7 @@
 /*
  * Deletes, in both topics, what lies before the position that MySQL and Redis have passed, and never
  * the records at it.  Returns 0, 1 when a partition must not be trimmed, 2 when somebody did not
- * answer.
+ * answer, 64 for wrong usage.
  */
 int archive_run(const struct settings *settings);
 

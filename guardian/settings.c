@@ -117,7 +117,7 @@ const struct conf_spec settings_spec = {
         "halted.  Of reconcile and verify: 0 clean, 1 differences, 2 could not check.  Of explain:\n"
         "0 Redis and MySQL agree, 1 not, or nobody knows it, 2 could not ask all.\n"
         "Of dead: 0 done, 1 not found, still malformed or refused, 2 could not or unknown.\n"
-        "Of rebuild and archive: 0 done, 1 refused, 2 could not, 3 another rebuild took over.\n"
+        "Of rebuild and archive: 0 done, 1 refused, 2 could not; rebuild 3 another one took over.\n"
         "Of migrate: 0 done, 1 could not.  Of each command: 64 wrong usage or settings.\n",
     .groups = groups,
     .family = &options_family,
