@@ -44,6 +44,21 @@ def test_every_key_is_as_it_was(sold):
     clean(sold)
 
 
+def test_a_master_that_becomes_a_replica(alone):
+    """It goes on answering: what it tells is not taken for the present."""
+    g = alone.migrate().genesis().guardian().ready()
+    m = alone.matcher().ready()
+    at_rest(alone)
+    alone.redis.replicaof("127.0.0.1", "1")
+    for daemon, event in ((g, "redis.unwell"), (m, "redis.lost")):
+        wait_until(lambda d=daemon, e=event: any("not a master" in line for line in d.lines(e)), 60, f"{event}: it is heard")
+    assert "not a master" in rebuild(alone, FAILED)
+    alone.redis.replicaof("NO", "ONE")
+    alone.put(0, alone.open("thing@0", 5), alone.order(0, "thing@0", "ann"))
+    at_rest(alone)
+    clean(alone)
+
+
 def test_edited_by_hand(sold):
     """A matcher runs on; what it had applied comes again with the same bytes."""
     sold.guardian().ready()
@@ -574,7 +589,7 @@ def test_what_is_right_again_when_its_turn_comes_is_left_alone(sold):
     g.process.send_signal(signal.SIGCONT)
     wait_until(lambda: g.lines("rebuild.failed"), 60, "it looks again")
     assert "it is not as it was any more" in g.lines("rebuild.failed")[0]
-    assert not g.lines("rebuild.begins") and dump(sold, 0) == before
+    assert not g.lines("rebuild.done") and dump(sold, 0) == before
     sold.matcher().ready()
     clean(sold)
 

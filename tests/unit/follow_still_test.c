@@ -7,9 +7,7 @@
 
 #include <cmocka.h>
 
-enum {
-    S = 1000,
-};
+static const int64_t S = 1000;
 
 static struct follow loaded(void)
 {

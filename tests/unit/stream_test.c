@@ -15,9 +15,7 @@
 #include "common/log.h"
 #include "producer/counters.h"
 
-enum {
-    S_US = 1000000,
-};
+static const int64_t S_US = 1000000;
 
 static struct kafka_consumer_calls calls;
 static void *calls_arg;
@@ -140,7 +138,7 @@ static int open_world(void **state)
     };
     struct err err;
 
-    w.hands = (struct clock_hands){.mono_us = 1000 * (int64_t)S_US};
+    w.hands = (struct clock_hands){.mono_us = 1000 * S_US};
     clock_pretend(&w.hands);
     log_set_sink(on_line, NULL);
     assignments = logged = 0;
