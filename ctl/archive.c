@@ -22,6 +22,7 @@ enum {
     USERS_MAX = 64,
     SWEEPS_MAX = 10,
     RUN_BYTES = 12,
+    LIST_BYTES = COMMAND_VALUE_MAX - 256, /* of names; what is around them is less than the rest */
 };
 
 struct archive {
@@ -32,6 +33,7 @@ struct archive {
     rd_kafka_t *producer;
     char run[2 * RUN_BYTES + 1]; /* the op_ids begin with it */
     int64_t commands, users, orders;
+    int64_t asked_at;  /* offset of the last command that was waited for */
     struct buf listed; /* users not named in a command yet, joined by `,` */
     size_t n_listed;
     struct err *err;
@@ -79,12 +81,36 @@ static bool take_user(struct slice user, struct slice orders, void *arg)
     if (found == 0) {
         return true;
     }
+    if ((a->n_listed == USERS_MAX || a->listed.len + 1 + user.len > LIST_BYTES) &&
+        !name_listed(a)) {
+        return false;
+    }
     a->orders += found;
     if (a->n_listed++ > 0) {
         buf_putc(&a->listed, ',');
     }
     buf_put_slice(&a->listed, user);
-    return a->n_listed < USERS_MAX || name_listed(a);
+    return true;
+}
+
+/* Whether what was read is the state after the last command that was waited for, and no older or other one. */
+static bool was_present(const struct archive *a)
+{
+    redisReply *reply = NULL;
+    int64_t watermark = -1;
+    const int found =
+        store_field(&a->store, a->partition, "log", SLICE_LIT("watermark"), &reply, a->err);
+
+    if (found == 1) {
+        if (!slice_to_i64((struct slice){reply->str, reply->len}, 0, INT64_MAX, &watermark)) {
+            watermark = -1;
+        }
+        freeReplyObject(reply);
+    }
+    return found >= 0 &&
+           (watermark >= a->asked_at ||
+            err_set(a->err, ERR_RETRY, "redis has no state of partition %d, or an older one",
+                    a->partition));
 }
 
 /* Waits for what a command without users becomes: CTL_DONE when the item is archived. */
@@ -98,6 +124,7 @@ static int ask(struct archive *a)
         const struct event *e =
             outcome.n_events == 0 ? NULL : &outcome.events[outcome.n_events - 1];
 
+        a->asked_at = outcome.offset;
         if (e != NULL && e->type == EVENT_ARCHIVED) {
             code = CTL_DONE;
         } else if (e != NULL && e->type == EVENT_REFUSED) {
@@ -127,7 +154,8 @@ static int forget(struct archive *a)
                           a->item_id);
             return CTL_UNKNOWN;
         }
-        if (!store_each_user(&a->store, a->partition, take_user, a, a->err) || !name_listed(a)) {
+        if (!store_each_user(&a->store, a->partition, take_user, a, a->err) || !was_present(a) ||
+            !name_listed(a)) {
             return CTL_UNKNOWN;
         }
         if (a->users == before) {

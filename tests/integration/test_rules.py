@@ -56,12 +56,13 @@ def clean(w):
 
 
 def sell_out(w, p, users=150):
-    """A sale with orders in every state, closed, and nothing held any more."""
+    """A sale with orders in every state, closed, and nothing held any more; the users' ids are as long as can be."""
     item = f"gone@{p}"
-    orders = {f"{item}-user{i}": w.order(p, item, f"{item}-user{i}", 1, order_id_of(p, i % 2 == 0)) for i in range(users)}
+    names = [f"{item}-user{i}".ljust(64, "x") for i in range(users)]
+    orders = {name: w.order(p, item, name, 1, order_id_of(p, i % 2 == 0)) for i, name in enumerate(names)}
     w.put(p, w.open(item, users * 2 // 3, 2, 1500), *orders.values())
     for i, (user, order) in enumerate(orders.items()):
-        pay = {"type": "pay", "order_id": order["order_id"], "payment_id": f"pay-{user}", "user_id": user}
+        pay = {"type": "pay", "order_id": order["order_id"], "payment_id": f"pay-{item}-{i}", "user_id": user}
         cancel = {"type": "cancel", "order_id": order["order_id"], "user_id": user}
         w.put(p, *([pay] if i % 3 == 0 else [cancel] if i % 3 == 1 else []), wait=False)
     w.put(p, {"type": "sale", "op_id": f"close-{item}", "item_id": item, "action": "close"})
