@@ -451,12 +451,12 @@ static void attempt(struct redis *r)
     }
     r->state = REDIS_STATE_RESOLVING;
     if (r->dns != NULL) {
-        evdns_base_free(r->dns,
-                        0); /* it has read resolv.conf and hosts once, and they may have changed */
+        evdns_base_free(r->dns, 0); /* resolv.conf and hosts, as it read them, may have changed */
     }
     r->dns = evdns_base_new(r->base,
                             EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    if (r->dns == NULL) {
+    /* Its second question gives up 3 s after the first was answered: ask the next nameserver before that. */
+    if (r->dns == NULL || evdns_base_set_option(r->dns, "timeout:", "1") != 0) {
         note_why(r, "no resolver");
         go_down(r);
         return;

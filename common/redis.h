@@ -65,11 +65,11 @@ struct redis_settings {
     size_t n_scripts;
 
     void (*up)(void *arg);
-    void (*down)(const char *why, void *arg); /* after up, when it went; may be NULL */
+    void (*down)(const char *why, void *arg); /* after up: it went, or is no master; may be NULL */
 
     /*
      * The server will never do: an operator must look.  The connection keeps trying, so this may be
-     * called again.  Whether it evicts is asked every second while it is up, as is whether it is a master.  NULL: only logged.
+     * called again.  Whether it evicts is asked every second while it is up.  NULL: only logged.
      */
     void (*unfit)(enum redis_unfit what, const char *why, void *arg);
     void *arg; /* borrowed */
