@@ -41,6 +41,6 @@ LABEL org.opencontainers.image.title="seckill" \
 USER 10001:10001
 WORKDIR /
 STOPSIGNAL SIGTERM
-# 8080: the producer's door; 9100: /metrics of the others, where SECKILL_METRICS_LISTEN says so.
+# 8080: the producer's door; 9100: /metrics of each, where SECKILL_METRICS_LISTEN says so.
 EXPOSE 8080 9100
 CMD ["seckill-producer"]

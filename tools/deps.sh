@@ -90,8 +90,11 @@ LIST
     esac
 }
 
-# The tests start servers of ours, whatever else is configured.
-[[ " $* " != *" tests "* ]] || unset KAFKA_BROKERS REDIS_HOST MYSQL_HOST
+# The tests start servers of ours, whatever else is configured; but for OWN_MYSQL=1 (make test-mysql).
+if [[ " $* " == *" tests "* ]]; then
+    unset KAFKA_BROKERS REDIS_HOST
+    [[ ${OWN_MYSQL:-} == 1 ]] || unset MYSQL_HOST
+fi
 
 # Called once for all: dpkg-query costs 10 ms, and every `make` pays it.
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
