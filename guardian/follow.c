@@ -24,6 +24,7 @@ enum {
     STUCK_PAUSE_MS = 1000,
     STUCK_MAX = 10,
     STILL_MS = 10000,
+    STILL_MAX_MS = 600000,
     SHORTS_MAX = 2,
 };
 
@@ -395,15 +396,18 @@ bool follow_stands_still(struct follow *f, int64_t topic_end, int64_t now_ms)
 {
     const int64_t at = follow_read_offset(f);
 
-    if (at < topic_end && at == f->still_at && now_ms - f->still_ms >= STILL_MS) {
-        f->still_ms = now_ms; /* an assignment has its time, too */
-        return true;
-    }
     if (at >= topic_end || at != f->still_at) {
         f->still_at = at < topic_end ? at : -1;
         f->still_ms = now_ms;
+        f->still_wait_ms = STILL_MS;
+        return false;
     }
-    return false;
+    if (now_ms - f->still_ms < f->still_wait_ms) {
+        return false;
+    }
+    f->still_ms = now_ms;
+    f->still_wait_ms *= f->still_wait_ms < STILL_MAX_MS ? 2 : 1;
+    return true;
 }
 
 enum follow_action follow_log_end(struct follow *f, int64_t end)

@@ -95,8 +95,8 @@ struct follow {
     int shorts; /* times that the log seemed too short, in a row */
     int stuck;  /* times that it could not be read at the same place */
     int64_t stuck_at;
-    int64_t still_at,
-        still_ms; /* where nothing is read though there is more, and since when; -1: nowhere */
+    int64_t still_at;                /* where nothing is read though there is more; -1: nowhere */
+    int64_t still_ms, still_wait_ms; /* since when, and how long that may be */
     enum follow_halt halt;
     char why[256];
 };
@@ -140,7 +140,8 @@ enum follow_action follow_probed(struct follow *f, const struct follow_probe *pr
 /*
  * The topic, which has records, ends at topic_end, and is not held back.  True when for ten seconds nothing
  * was read of what there is: the client has lost the partition (librdkafka 2.0.2, of a topic made anew)
- * and has to be assigned it again.
+ * and has to be assigned it again.  If nothing comes then either, it has twice the time, and so on: what is
+ * only slow (a broker's quota) must not be broken off each time.
  */
 bool follow_stands_still(struct follow *f, int64_t topic_end, int64_t now_ms) ATTR_MUSTCHECK;
 

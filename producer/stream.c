@@ -22,8 +22,9 @@
 
 enum {
     PING_S = 1,
-    AWAY_AFTER = 2, /* pings in a row without an answer; each waits for seconds */
-    STILL_MS = 10000,
+    AWAY_AFTER = 2,   /* pings in a row without an answer; each waits for seconds */
+    STILL_MS = 10000, /* twice as long each time until something comes: it may only be slow */
+    STILL_MAX_MS = 600000,
 };
 
 struct partition {
@@ -35,8 +36,8 @@ struct partition {
     bool is_stuck; /* what stands last could not be read */
     int64_t end;   /* found at start */
     int64_t start;
-    int64_t still_at,
-        still_ms; /* start, while it is not where the topic ends, and since when; -1: it is */
+    int64_t still_at;                /* start, while it is not where the topic ends; -1: it is */
+    int64_t still_ms, still_wait_ms; /* since when, and how long that may be */
 };
 
 struct stream {
@@ -84,6 +85,7 @@ static void on_record(const struct kafka_record *record, void *arg)
     s->unanswered = 0;
     s->partitions[record->partition].is_stuck = false;
     s->partitions[record->partition].start = record->offset + 1;
+    s->partitions[record->partition].still_wait_ms = STILL_MS;
     set_up(s, true);
     if (!outcome_parse(&s->outcome, record->value, &err) ||
         s->outcome.partition != record->partition) {
@@ -179,7 +181,11 @@ static bool stands_still(struct partition *p, int64_t end)
         p->still_at = p->start != end ? p->start : -1;
         p->still_ms = now_ms;
     }
-    return now_ms - p->still_ms >= STILL_MS;
+    if (now_ms - p->still_ms < p->still_wait_ms) {
+        return false;
+    }
+    p->still_wait_ms *= p->still_wait_ms < STILL_MAX_MS ? 2 : 1;
+    return true;
 }
 
 static void on_range(int partition, bool ok, int64_t begin, int64_t end, void *arg)
@@ -261,6 +267,7 @@ struct stream *stream_create(struct event_base *base, const struct stream_settin
     s->partitions = xcalloc((size_t)settings->partitions, sizeof(*s->partitions));
     for (int p = 0; p < settings->partitions; p++) {
         s->partitions[p].still_at = -1;
+        s->partitions[p].still_wait_ms = STILL_MS;
     }
     s->consumer = kafka_consumer_create(base, &consumer, err);
     if (s->consumer == NULL) {

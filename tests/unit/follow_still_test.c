@@ -27,7 +27,11 @@ static void what_is_there_and_does_not_come(void **state)
     assert_false(follow_stands_still(&f, 6, 109 * S));
     assert_true(follow_stands_still(&f, 7, 110 * S));
     assert_false(follow_stands_still(&f, 7, 111 * S)); /* an assignment takes its time */
-    assert_true(follow_stands_still(&f, 7, 120 * S));
+    assert_false(follow_stands_still(&f, 7, 129 * S));
+    assert_true(follow_stands_still(&f, 7, 130 * S));
+    assert_int_equal(follow_garbage(&f, 0, 131 * S), FOLLOW_NOTHING);
+    assert_false(follow_stands_still(&f, 7, 132 * S));
+    assert_true(follow_stands_still(&f, 7, 142 * S));
 }
 
 static void what_comes_is_not_still(void **state)

@@ -180,6 +180,20 @@ static void nothing_new_is_no_standstill(void **state)
     assert_int_equal(assignments, 1);
 }
 
+static void a_second_time_it_has_longer(void **state)
+{
+    tell_range(*state, 25, 1);
+    tell_range(*state, 25, 10);
+    tell_range(*state, 25, 1);
+    calls.other_end(0, true, 100, calls_arg);
+    assert_int_equal(logged, 1);
+    tell_range(*state, 25, 1);
+    tell_range(*state, 25, 19);
+    assert_int_equal(logged, 1);
+    tell_range(*state, 25, 1);
+    assert_int_equal(logged, 2);
+}
+
 static void starts_over(struct world *w, int64_t end)
 {
     tell_range(w, end, 1);
@@ -214,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_new_is_no_standstill),
         TEST(what_is_there_and_does_not_come),
+        TEST(a_second_time_it_has_longer),
         TEST(a_topic_that_was_made_anew_and_is_shorter),
     };
 
