@@ -207,7 +207,7 @@ test-mysql: ## the record's tests on your MySQL (MYSQL_HOST= MYSQL_PORT= MYSQL_U
 	    "MYSQL_HOST=... MYSQL_PORT=3306 MYSQL_USER=seckill MYSQL_PASSWORD=..., an account with all rights on" \
 	    "databases named seckill_...; it makes and drops its own." >&2; exit 2; }
 	@OWN_MYSQL=1 tools/deps.sh build servers tests
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) --no-print-directory $(JOBS) all $(SKEW)
 	OWN_MYSQL=1 BUILD="$(abspath $(BUILD))" /usr/bin/python3 -m pytest -m "not kills_mysql" \
 	    $$(grep -lE 'lib.(record|recovery) import' tests/integration/*.py) $(PYTEST)
 
