@@ -200,7 +200,8 @@ int store_find_user(const struct store *store, int partition, const char *order_
     if (find_in_mysql(store->c, order_id, user) == 1) {
         return 1;
     }
-    return store_each_user(store, partition, is_another, &search, err) ? 0
-           : search.is_found                                           ? 1
-                                                                       : -1;
+    if (store_each_user(store, partition, is_another, &search, err)) {
+        return 0;
+    }
+    return search.is_found ? 1 : -1;
 }

@@ -34,7 +34,7 @@ redisReply *store_hash(const struct store *store, int partition, const char *has
 
 /*
  * Reads a partition's orders in Redis a piece at a time: each user, perhaps twice, with his orders
- * (order_entry_next()), until each returns false, which has set err.  False also when Redis does not answer.
+ * (order_entry_next()), until each returns false.  False then, and with err when Redis does not answer.
  */
 typedef bool store_user_fn(struct slice user, struct slice orders, void *arg);
 bool store_each_user(const struct store *store, int partition, store_user_fn *each, void *arg,

@@ -73,7 +73,7 @@ static void run_look(struct pool_job *job, struct pool_tools *tools)
 }
 
 /* The job may have waited for its turn, and another guardian have gone on. */
-static enum rebuild_end is_as_seen(struct mender *m, struct pool_tools *tools)
+static enum rebuild_end look_at_record(struct mender *m, struct pool_tools *tools)
 {
     struct progress record;
 
@@ -95,7 +95,7 @@ static void run_rebuild(struct pool_job *job, struct pool_tools *tools)
     struct mender *m = (struct mender *)job;
 
     failpoint_kill("rebuild.queued");
-    m->end = is_as_seen(m, tools);
+    m->end = look_at_record(m, tools);
     if (m->end != REBUILD_DONE) {
         return;
     }
