@@ -35,6 +35,15 @@ def test_an_accepted_order(system):
     assert shown["due"] > 0 and shown["payments"] == []
 
 
+@pytest.mark.parametrize("without_mysql", [(), ("--mysql-port=1",)])
+def test_an_operator_is_shown_an_order(system, without_mysql):
+    """Its user is in MySQL; else all orders in Redis are read for it."""
+    order = system.shopper().reserve(system.open(stock=5))
+    assert f'"{order}"' in system.ctl("order", "show", order, "--json", *without_mysql).stdout
+    nobody = system.ctl("order", "show", order[:-4] + "0000", *without_mysql, check=False)
+    assert nobody.returncode == 1 and "unknown_order" in nobody.stderr
+
+
 def test_a_decision_waited_for(system):
     item = system.open(stock=1)
     winner, loser = system.shopper(), system.shopper()
