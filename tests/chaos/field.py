@@ -10,12 +10,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-import redis
-
 from chaos.disk import release
 from chaos.network import WITH_US, Network, swizzle
 from lib.stack import BIN, ROOT, Stack, mysql_of
 from lib.wait import wait_until
+from lib.world import PatientRedis
 
 DAEMONS = ("producer", "producer-2", "matcher", "matcher-2", "guardian", "guardian-2")
 SERVERS = {"producer": ("kafka", "redis", "mysql"), "matcher": ("kafka", "redis"), "guardian": ("kafka", "redis", "mysql")}
@@ -288,7 +287,7 @@ class Field:
 
     def redis(self, port=None):
         host, own = self.redis_at
-        return redis.Redis(host, port or own, decode_responses=True, socket_timeout=30)
+        return PatientRedis(host, port or own, decode_responses=True, socket_timeout=30)
 
     def mysql(self, **options):
         return mysql_of(self.stack.env, **options)
