@@ -83,7 +83,7 @@ def log_blocked(field):
         if what == "pipe":
             wait_until(lambda: is_full(pipe), 30, f"{daemon.name} fills the pipe", 0.1)
         field.breathe(1, 3)
-        assert daemon.is_ready(), f"{daemon.name} waits for its log's {what}"
+        wait_until(daemon.is_ready, 30, f"{daemon.name} works although nobody takes its log, the {what} is full", 0.1)
         assert daemon.stop() == 0, f"{daemon.name} cannot end for its log's {what}"
     finally:
         os.close(unread)
