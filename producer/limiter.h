@@ -8,6 +8,8 @@
  *   - how long those will take who have stood in line since before the window: their number by
  *     the rate at which the line moves, or, if it does not, how long it has stood still.
  *
+ * What comes out in bursts is measured from one to the next: by whom each leaves in line, and when.
+ *
  * What one takes who meets no crowd (the base) is not held against a line: letting fewer in would not
  * help.  Nor does a line that stands still tell what it takes when it moves: it is shut for as long, but
  * for the few who show that it moves again, and the limit stays.  `classic` knows bounds only.
@@ -37,7 +39,8 @@ enum {
     LIMITER_CROWD = 20,
     LIMITER_RATE_MIN = 20, /* per second: some must get through to show that it goes again */
     LIMITER_RATE_MAX = 1000000,
-    LIMITER_MEMORY = 5, /* windows; the line's rate is that of its fastest */
+    LIMITER_MEMORY = 5, /* windows; the line's rate is that of its fastest, */
+    LIMITER_BURSTS = 3, /* or, if it moves less often, that from one of these to the next */
 };
 
 enum limiter_side {
@@ -82,14 +85,22 @@ struct limiter {
     int64_t window_ms; /* when the window began, and in it: */
     int64_t came, admitted;
     int64_t seen, late;
-    int64_t fastest_ms;     /* of those who came out, */
-    int64_t alone_ms;       /* of those who had met no crowd; INT64_MAX: nobody */
+    int64_t fastest_ms;     /* of those who came out; INT64_MAX: nobody */
+    int64_t slowest_ms;     /* likewise; 0: nobody */
+    int64_t alone_ms;       /* the fastest of those who had met no crowd; INT64_MAX: nobody */
     int64_t inside, passed; /* at its begin */
     int64_t moved_ms;       /* the end of the last window in which the line moved, or was empty */
     int64_t moved;          /* so many in the last window */
     int64_t rates[LIMITER_MEMORY]; /* per second, at which it moved in two windows */
     int64_t rate;                  /* the greatest of them */
     int newest;
+
+    struct limiter_burst {
+        int64_t began_ms;
+        int64_t passed;       /* before it */
+        int64_t left;         /* in line by it, of those who were before */
+    } bursts[LIMITER_BURSTS]; /* the newest first */
+    int bursts_known;
 };
 
 void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_side side);

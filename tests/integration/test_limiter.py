@@ -3,6 +3,7 @@ carry.  What is let in stays fast, the rest is told so at once."""
 
 import subprocess
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 from threading import Event, Thread
 
@@ -40,19 +41,34 @@ def is_slow_without(flood):
     return slow_share(answers, 1.5, 2.5) > 0.8
 
 
-def is_fast_within(flood, label):
-    """Those who are let in, once the limiter has found what the line takes, and those who are not."""
+@dataclass
+class Seen:
+    """Of those who are let in, once the limiter has found what the line takes, and of those who are not."""
+
+    admitted: int
+    refused: int
+    refusal_s: float
+    slow_share: float
+    is_armed: bool
+    is_limited: bool
+
+    def __bool__(self):
+        is_fast = self.refusal_s < 0.5 and self.slow_share < 0.2
+        return is_fast and min(self.admitted, self.refused) > RATE and self.is_armed and self.is_limited
+
+
+def seen_within(flood, label):
     answers = flood.press(RATE, 9)
     refused = [a for a in answers if a.status == 503]
     assert {a.reason for a in refused} <= {"slow"}
     assert all(a.retry_after_s >= 1 for a in refused)
-    return (
-        len(refused) > RATE
-        and len(answers) - len(refused) > RATE
-        and median(a.took_s for a in refused) < 0.5
-        and slow_share(answers, 5.5, 7.5) < 0.2
-        and metric(flood.door, "limiter_armed{", label) == 1
-        and metric(flood.door, "limit{", label) < LIMIT_MAX * flood.door.system.partitions
+    return Seen(
+        admitted=len(answers) - len(refused),
+        refused=len(refused),
+        refusal_s=median([a.took_s for a in refused] or [0]),
+        slow_share=slow_share(answers, 5.5, 7.5),
+        is_armed=metric(flood.door, "limiter_armed{", label) == 1,
+        is_limited=metric(flood.door, "limit{", label) < LIMIT_MAX * flood.door.system.partitions,
     )
 
 
@@ -69,7 +85,7 @@ def check(link, rate, line, without, within):
     label = f'line="{line}"'
     assert metric(within.door, "limiter_armed{", label) == 0
     link.throttle(rate)
-    wait_until(lambda: is_fast_within(within, label), 180, "who is let in does not wait, nor who is not")
+    wait_until(lambda: seen_within(within, label), 180, "who is let in does not wait, nor who is not")
     link.heal()
     wait_until(lambda: is_wide_open(within), 60, "everybody is let in again")
 

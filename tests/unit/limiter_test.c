@@ -359,6 +359,45 @@ static void a_flood_that_redis_cannot_take(void **state)
     what_is_let_in_of_a_flood_stays_fast(LIMITER_STEADY, LIMITER_DECISION, 100, 700);
 }
 
+/* As a request to Kafka that has to wait for the former does: it takes everybody who stands there by then. */
+static void a_flood_that_comes_out_in_bursts(void **state)
+{
+    static struct flood f;
+
+    (void)state;
+    for (int64_t rate = 100; rate <= 500; rate += 100) {
+        for (int64_t burst_ms = 600; burst_ms <= 1500; burst_ms += 100) {
+            const int64_t batch = rate * burst_ms / 1000;
+            int64_t out;
+
+            begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
+            flow(&f, 3, FAST, 1, 0);
+            flow(&f, 60, rate, batch, 0);
+            out = f.out;
+            flow(&f, 60, rate, batch, 2 * burst_ms + 1000);
+            out = f.out - out;
+            assert_true(f.late * 10 <= out);
+            assert_true(out * 10 > INT64_C(7) * 60 * rate);
+        }
+    }
+}
+
+/* Of one that came out in bursts, and stops. */
+static void the_next_burst_is_overdue(void **state)
+{
+    static struct flood f;
+    int64_t in;
+
+    (void)state;
+    begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
+    flow(&f, 3, FAST, 1, 0);
+    flow(&f, 20, SLOW, SLOW, 0);
+    flow(&f, 5, 0, 1, 0);
+    in = f.in;
+    flow(&f, 20, 0, 1, 0);
+    assert_true(f.in - in <= INT64_C(20) * LIMITER_RATE_MIN);
+}
+
 /* A line that grows by and by does not become what one takes anyway. */
 static void a_little_more_than_kafka_can_take(void **state)
 {
@@ -400,37 +439,45 @@ static void a_broker_that_is_away_now_and_then(void **state)
     a_line_that_stands_still_now_and_then(LIMITER_STEADY, LIMITER_DECISION);
 }
 
+/* In a millisecond so many come; who has been inside for takes_ms comes out, if somebody does just then. */
+static void flow_late(struct flood *f, int come, int64_t takes_ms, int64_t burst_ms)
+{
+    for (int i = 0; i < come; i++) {
+        f->come++;
+        if (limiter_admit(&f->limiter, f->now_ms)) {
+            f->since[f->in++ % QUEUE] = f->now_ms;
+        }
+    }
+    while (f->now_ms % burst_ms == 0 && f->out < f->in &&
+           f->now_ms - f->since[f->out % QUEUE] >= takes_ms) {
+        limiter_observe(&f->limiter, f->since[f->out++ % QUEUE], f->now_ms);
+    }
+    if (f->now_ms % LIMITER_WINDOW_MS == 0) {
+        limiter_judge(&f->limiter, f->in - f->out, f->out, f->now_ms);
+    }
+    f->now_ms++;
+}
+
 /*
  * Every so often a few come, and however few go in, all of them come out so late, after a minute of so
  * little.  How many in a hundred are let in, when that has gone on for a minute more.
  */
-static int64_t let_in_of_a_late_line(enum limiter_side side, int64_t every_ms, int64_t first_ms,
-                                     int64_t took_ms)
+static int64_t let_in_of_a_late_line(enum limiter_side side, int64_t every_ms, int64_t burst_ms,
+                                     int64_t first_ms, int64_t took_ms)
 {
     static struct flood f;
 
     begin_flood(&f, LIMITER_STEADY, side);
     for (int second = 0; second < 180; second++) {
         const int64_t until_ms = f.now_ms + 1000;
-        const int64_t takes_ms = second < 60 ? first_ms : took_ms;
 
         if (second == 120) {
             f.come = 0;
             f.late = f.in;
         }
-        for (; f.now_ms < until_ms; f.now_ms++) {
-            for (int i = 0; i < COME && f.now_ms % every_ms == 0; i++) {
-                f.come++;
-                if (limiter_admit(&f.limiter, f.now_ms)) {
-                    f.since[f.in++ % QUEUE] = f.now_ms;
-                }
-            }
-            while (f.out < f.in && f.now_ms - f.since[f.out % QUEUE] >= takes_ms) {
-                limiter_observe(&f.limiter, f.since[f.out++ % QUEUE], f.now_ms);
-            }
-            if (f.now_ms % LIMITER_WINDOW_MS == 0) {
-                limiter_judge(&f.limiter, f.in - f.out, f.out, f.now_ms);
-            }
+        while (f.now_ms < until_ms) {
+            flow_late(&f, f.now_ms % every_ms == 0 ? COME : 0, second < 60 ? first_ms : took_ms,
+                      burst_ms);
         }
     }
     return (f.in - f.late) * 100 / f.come;
@@ -440,9 +487,46 @@ static void a_line_that_is_late_without_a_crowd(void **state)
 {
     (void)state;
     for (int64_t took_ms = 100; took_ms <= 1800; took_ms += 100) {
-        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, took_ms, took_ms) >= 95);
-        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, took_ms, took_ms) >= 95);
+        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, 1, took_ms, took_ms) >= 95);
+        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, 1, took_ms, took_ms) >= 95);
     }
+}
+
+/* Who comes out together with those who came long after him does not stand in a longer line for it. */
+static void a_line_that_lets_out_many_at_once(void **state)
+{
+    (void)state;
+    for (int64_t took_ms = 100; took_ms <= 600; took_ms += 100) {
+        for (int64_t burst_ms = 200; burst_ms <= 700; burst_ms += 100) {
+            assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, burst_ms, took_ms, took_ms) >= 95);
+        }
+    }
+}
+
+/* A sale opens: how many in a hundred of the crowd's first ten seconds are let in, after one now and then. */
+static int64_t let_in_after_a_few(int64_t takes_ms, int64_t burst_ms)
+{
+    static struct flood f;
+    int64_t in;
+
+    begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
+    for (int i = 0; i < 30000; i++) {
+        flow_late(&f, i % 100 == 0 ? 1 : 0, takes_ms, burst_ms);
+    }
+    in = f.in;
+    f.come = 0;
+    for (int i = 0; i < 10000; i++) {
+        flow_late(&f, COME, takes_ms, burst_ms);
+    }
+    return (f.in - in) * 100 / f.come;
+}
+
+/* How few came out at once before is no measure. */
+static void a_crowd_after_a_few(void **state)
+{
+    (void)state;
+    assert_int_equal(let_in_after_a_few(300, 400), 100);
+    assert_true(let_in_after_a_few(300, 700) >= 60);
 }
 
 /* What it knew of the line holds no more; it finds out by what those take whom it lets in. */
@@ -450,8 +534,8 @@ static void a_line_that_is_late_of_late(void **state)
 {
     (void)state;
     for (int64_t took_ms = 100; took_ms <= 1000; took_ms += 100) {
-        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, 1, took_ms) >= 75);
-        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, 1, took_ms) >= 75);
+        assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, 1, 1, took_ms) >= 75);
+        assert_true(let_in_of_a_late_line(LIMITER_DECISION, 10, 1, 1, took_ms) >= 75);
     }
 }
 
@@ -522,9 +606,13 @@ int main(void)
         cmocka_unit_test(our_own_sleep_is_nobodys_fault),
         cmocka_unit_test(a_flood_that_kafka_cannot_take),
         cmocka_unit_test(a_flood_that_redis_cannot_take),
+        cmocka_unit_test(a_flood_that_comes_out_in_bursts),
+        cmocka_unit_test(the_next_burst_is_overdue),
         cmocka_unit_test(a_little_more_than_kafka_can_take),
         cmocka_unit_test(a_broker_that_is_away_now_and_then),
         cmocka_unit_test(a_line_that_is_late_without_a_crowd),
+        cmocka_unit_test(a_line_that_lets_out_many_at_once),
+        cmocka_unit_test(a_crowd_after_a_few),
         cmocka_unit_test(a_line_that_is_late_of_late),
         cmocka_unit_test(what_one_takes_who_meets_no_crowd),
         cmocka_unit_test(a_line_that_stutters),
