@@ -175,6 +175,8 @@ static void on_ready(struct admin_report *report, void *arg)
             halted = follow_why(&part->follow);
         }
     }
+    admin_check(report, "group", s->is_joined,
+                s->is_joined ? "has partitions" : "waits for partitions");
     admin_check(report, "partitions", has_loaded,
                 has_loaded ? NULL : "positions are not known yet");
     admin_check(report, "mysql", is_well, is_well ? NULL : "transactions fail");

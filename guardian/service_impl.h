@@ -155,6 +155,7 @@ struct service {
     struct outcome outcome;
     struct part *parts;
     int n_parts;
+    bool is_joined; /* the group has answered */
     bool
         is_assigning; /* the group gave partitions, the consumer has not been told where to start */
     bool is_draining;

@@ -189,6 +189,7 @@ static void on_assigned(const int *partitions, size_t n, void *arg)
     };
 
     log_info("partitions.assigned", LOG_INT("count", (int64_t)n));
+    s->is_joined = true;
     s->is_assigning = true;
     for (size_t i = 0; i < n; i++) {
         if (partitions[i] < s->n_parts) {
@@ -207,6 +208,7 @@ static void on_revoked(void *arg)
     struct service *s = arg;
 
     log_info("partitions.revoked");
+    s->is_joined = false;
     s->is_assigning = false;
     (void)event_del(s->assign_timer);
     for (int i = 0; i < s->n_parts; i++) {

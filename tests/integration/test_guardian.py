@@ -237,6 +237,24 @@ def test_a_frozen_guardian_comes_back(live):
     clean(live)
 
 
+def test_a_guardian_that_waits_for_its_group(live):
+    """It knows of nothing that is not loaded, and yet is not ready."""
+    group = {"group_id": live.name, "session_timeout": "60s"}
+    first = live.guardian(**group).ready()
+    wait_until(lambda: first.ask("/readyz").status_code == 200, 60, "the first has them all")
+    first.send(signal.SIGSTOP)
+    try:
+        second = live.guardian(**group)
+        wait_until(lambda: second.lines("admin.listening"), 60, "the second runs")
+        told = second.ask("/readyz?verbose")
+        assert told.status_code == 503 and "[-] group: waits for partitions" in told.text, told.text
+    finally:
+        first.send(signal.SIGCONT)
+    for g in (first, second):
+        wait_until(lambda g=g: g.ask("/readyz").status_code == 200, 90, "each has one")
+    assert "[+] group: has partitions" in second.ask("/readyz?verbose").text
+
+
 def test_partitions_are_shared(live):
     first, second = (live.guardian(group_id=live.name).ready() for _ in range(2))
     shares = lambda: sorted(  # noqa: E731

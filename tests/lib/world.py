@@ -5,11 +5,11 @@ import re
 import signal
 import subprocess
 import time
-import urllib.request
 import uuid
 from pathlib import Path
 
 import redis
+import requests
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
@@ -131,11 +131,14 @@ class MatcherProcess:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(60)
 
+    def ask(self, path):
+        """What it answers at its metrics-listen, whatever the status."""
+        port = self.lines("admin.listening")[-1].split("port=")[1].split()[0]
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=60)
+
     def metrics(self):
         """{name{labels}: value} as told at /metrics."""
-        port = self.lines("admin.listening")[-1].split("port=")[1].split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-            rows = answer.read().decode().splitlines()
+        rows = self.ask("/metrics").text.splitlines()
         return {r.rsplit(" ", 1)[0]: float(r.rsplit(" ", 1)[1]) for r in rows if not r.startswith("#")}
 
 
