@@ -220,6 +220,8 @@ group.min.session.timeout.ms=1000
 # A broker killed with -9 waits at its next start for its own old session to end: 9 s by default.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
+# Where there are more brokers: who comes back leads again.
+leader.imbalance.check.interval.seconds=5
 log.cleaner.dedupe.buffer.size=2097152
 num.network.threads=2
 num.io.threads=2

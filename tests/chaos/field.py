@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from chaos.brokers import Brokers
 from chaos.disk import release
 from chaos.network import WITH_US, Network, swizzle
 from lib.stack import BIN, ROOT, Stack, mysql_of
@@ -214,6 +215,7 @@ class Field:
         self.faults = 0
         self.struck = 0  # of these, as a row counts them that has counted() as its proof
         self.redis_at = None  # (host, port) of the master now
+        self.brokers = None  # when a row wants more than one
 
     # -- coming and going
 
@@ -242,6 +244,9 @@ class Field:
             self.link(f"{name}-redis").aim(env["REDIS_HOST"], int(env["REDIS_PORT"]))
             self.link(f"{name}-mysql").aim(env["MYSQL_HOST"], int(env["MYSQL_PORT"]))
         self.redis_at = (env["REDIS_HOST"], int(env["REDIS_PORT"]))
+        if self.row and self.row.brokers > 1:
+            self.brokers = Brokers(self, self.row.brokers)
+            self.settings["REPLICAS_MIN"] = self.row.brokers
         self.run("seckillctl", "topics", "create")
         self.run("seckill-guardian", "migrate")
         if self.row and self.row.setup:
@@ -294,7 +299,10 @@ class Field:
 
     def environ(self):
         """For programs that look from outside, past the proxies."""
-        return self.stack.environ(REDIS_PORT=self.redis_at[1], SECKILL_MYSQL_TIMEOUT="60s")
+        replicas = self.row.brokers if self.row else 1
+        return self.stack.environ(
+            REDIS_PORT=self.redis_at[1], SECKILL_MYSQL_TIMEOUT="60s", SECKILL_REPLICAS_MIN=replicas
+        )
 
     def run(self, program, *args, check=True, timeout=120):
         done = subprocess.run(
@@ -385,6 +393,8 @@ class Field:
         for part in ("kafka", "redis", "mysql"):
             if self.stack.status().get(part) == "stopped" and not (part == "redis" and self.own_redis_is_gone()):
                 self.stack.restart(part)
+        if self.brokers:
+            self.brokers.heal()
         self.restart_dead()
 
     def own_redis_is_gone(self):

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import time
 
 import confluent_kafka
 
 from chaos.disk import copy, fill, small_disk
 from chaos.redis_rows import watermarks
-from chaos.rows import row, told
+from chaos.rows import counted, row, told
 from lib.skew import Skew
 from lib.wait import wait_until
 
@@ -51,6 +52,23 @@ def broker_killed(field):
     field.stack.kill("kafka")
     field.stack.restart("kafka")
     field.note("broker killed")
+
+
+@row(
+    "A5", "the leader dies, or sleeps until another leads and wakes as a zombie", brokers=3, soak=False, pause_s=(1, 3),
+    proof=counted("no partition was led by another"),
+)
+def leader_changes(field):
+    brokers = field.brokers
+    led, victim = max(((brokers.led_by(b), b) for b in brokers.more), key=lambda pair: pair[0])
+    dies = field.dice.random() < 0.5
+    victim.process.send_signal(signal.SIGKILL if dies else signal.SIGSTOP)
+    wait_until(lambda: brokers.led_by(victim) == 0, 60, "others lead")
+    field.breathe(0, 3)
+    victim.start()
+    wait_until(brokers.are_in_sync, 120, f"broker {victim.node} has what the others have", 0.2)
+    field.struck += led
+    field.note(f"broker {victim.node} {'died' if dies else 'slept'}, which led {led} partitions")
 
 
 @row(

@@ -28,7 +28,7 @@ class Row:
     once: bool = False  # one fault is all there can be
     soak: bool = True  # may be mixed with others, one after the other
     alone: bool = False  # and never at the same time
-    shared: bool = True  # needs no stack of its own
+    brokers: int = 1  # of Kafka; each stores everything
     links: tuple = ()  # doors that shoppers reach through a proxy
     halts: tuple = ()  # reasons for which a partition may halt; nobody halts for any other
     signals: tuple = ()  # that daemons may end by, beside those that we send

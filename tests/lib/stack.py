@@ -35,6 +35,12 @@ def read_env(path):
     return env
 
 
+def read_properties(path):
+    """The settings of a Java program's file."""
+    lines = (line for line in Path(path).read_text().splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
 def mysql_of(env, **options):
     """A connection to the MySQL of an env file; options are pymysql's."""
     return pymysql.connect(
