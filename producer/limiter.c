@@ -20,8 +20,7 @@ enum {
     RATE_FEW = 4 * LIMITER_RATE_MIN, /* so few are no crowd, however long their line */
     ARM_SHARE = 1,
     PAUSE_MAX_MS = 2000, /* a line that drains for longer is judged again before it is empty */
-    /* bursts that come faster are a flow */
-    CYCLES_MIN_MS = (LIMITER_BURSTS - 1) * LIMITER_MEMORY * LIMITER_WINDOW_MS,
+    BURST_WINDOWS = 2,   /* it may begin in one and end in the next */
 };
 
 const char *const limiter_side_names[LIMITER_SIDES] = {
@@ -136,7 +135,6 @@ void limiter_observe(struct limiter *l, int64_t since_ms, int64_t now_ms)
 {
     if (l->rule == NULL || l->rule->is_patient) {
         l->fastest_ms = at_most(l->fastest_ms, now_ms - since_ms);
-        l->slowest_ms = at_least(l->slowest_ms, now_ms - since_ms);
         if (since_ms >= l->alone_from_ms && since_ms <= l->alone_to_ms) {
             l->alone_ms = at_most(l->alone_ms, now_ms - since_ms);
         }
@@ -169,23 +167,17 @@ static void learn_base(struct limiter *l)
     l->base_ms = at_most(at_most(l->base_ms, l->fastest_ms), BASE_MAX_MS);
 }
 
-/*
- * A burst comes after a window in which nobody came out, and whom it lets out had come one after the other
- * while the line stood still.  Those who all take the same time come out in bursts only because they were
- * let in so.
- */
+/* A burst comes after a window in which nobody came out; what goes on for longer flows. */
 static void note_burst(struct limiter *l, int64_t moved, int64_t old, int64_t now_ms)
 {
-    const bool begins = moved > 0 && l->moved == 0;
-    const int64_t spread_ms = l->slowest_ms - l->fastest_ms;
-
-    if (begins && spread_ms < (now_ms - l->moved_ms) / 4) {
+    l->flowing = moved > 0 ? l->flowing + 1 : 0;
+    if (l->flowing > BURST_WINDOWS) {
         l->bursts_known = 0;
-    } else if (begins) {
+    } else if (l->flowing == 1) {
         for (int i = LIMITER_BURSTS - 1; i > 0; i--) {
             l->bursts[i] = l->bursts[i - 1];
         }
-        l->bursts[0] = (struct limiter_burst){now_ms, l->passed, old};
+        l->bursts[0] = (struct limiter_burst){now_ms, l->passed + moved, old};
         l->bursts_known = (int)at_most(l->bursts_known + 1, LIMITER_BURSTS);
     }
     l->bursts[0].left = at_most(l->bursts[0].left, old);
@@ -197,16 +189,21 @@ static int64_t rate_in_bursts(const struct limiter *l, int64_t now_ms)
     const struct limiter_burst *last = &l->bursts[0];
     const struct limiter_burst *first = &l->bursts[LIMITER_BURSTS - 1];
     const int64_t cycles_ms = last->began_ms - first->began_ms;
-    int64_t rate = 1;
+    int64_t rate = 0;
 
-    if (l->bursts_known < LIMITER_BURSTS || now_ms - last->began_ms > cycles_ms ||
-        cycles_ms < CYCLES_MIN_MS) {
+    if (l->bursts_known < LIMITER_BURSTS || now_ms - last->began_ms > cycles_ms) {
         return 0;
     }
     for (const struct limiter_burst *b = last; b < first; b++) {
         rate = at_least(rate, (b[0].passed - b[1].passed) * 1000 / (b[0].began_ms - b[1].began_ms));
     }
-    return rate;
+    return at_least(rate, 1);
+}
+
+/* Of those whom a burst leaves.  Who comes alone waits for half the time between two anyway. */
+static int64_t crowd_in_bursts(const struct limiter *l)
+{
+    return at_least(l->bursts[0].left - (l->bursts[0].passed - l->bursts[1].passed) / 2, 0);
 }
 
 static int64_t rate_of_fastest_window(const struct limiter *l)
@@ -219,16 +216,13 @@ static int64_t rate_of_fastest_window(const struct limiter *l)
     return rate;
 }
 
-/*
- * How long those will take who were in line when the window began; notes how the line moved.  Once armed, a
- * line that stands still will move at the rate at which it last did, until it shows another.
- */
+/* How long those will take who were in line when the window began; notes how the line moved. */
 static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
 {
     const int64_t moved = at_least(passed - l->passed, 0);
     int64_t old = at_least(l->inside - moved, 0);
-    int64_t in_bursts, in_flow; /* per second */
-    int64_t extra;              /* than are there without a crowd */
+    int64_t in_bursts; /* per second */
+    int64_t extra;     /* than are there without a crowd */
 
     note_burst(l, moved, old, now_ms);
     if (moved > 0 || l->inside == 0) {
@@ -237,15 +231,13 @@ static int64_t measure(struct limiter *l, int64_t passed, int64_t now_ms)
     l->newest = (l->newest + 1) % LIMITER_MEMORY;
     l->rates[l->newest] = (moved + l->moved) * 500 / (now_ms - l->window_ms);
     l->moved = moved;
+    l->rate = rate_of_fastest_window(l);
     in_bursts = rate_in_bursts(l, now_ms);
-    in_flow = rate_of_fastest_window(l);
-    l->is_still = in_flow == 0 && in_bursts == 0 && old > 0;
-    if (in_bursts > 0 && (in_flow == 0 || in_flow > in_bursts)) {
+    if (in_bursts > 0 && (l->rate == 0 || l->rate > in_bursts)) {
         l->rate = in_bursts;
-        old = l->bursts[0].left;
-    } else if (!l->is_still || !l->is_armed) {
-        l->rate = in_flow;
+        old = crowd_in_bursts(l);
     }
+    l->is_still = l->rate == 0 && old > 0;
     learn_base(l);
     extra = old - l->rate * l->base_ms / 1000;
     l->queue_ms = l->rate > 0 && extra >= LIMITER_CROWD ? old * 1000 / l->rate : 0;
@@ -257,8 +249,7 @@ static bool is_long(const struct limiter *l)
 {
     const int64_t share = l->is_armed ? l->rule->share : ARM_SHARE;
 
-    return (l->queue_ms - l->base_ms > bound_of(l) && !l->is_still) ||
-           l->late * 100 > l->seen * share;
+    return l->queue_ms - l->base_ms > bound_of(l) || l->late * 100 > l->seen * share;
 }
 
 static void narrow(struct limiter *l, int64_t wait_ms, int64_t now_ms)
@@ -342,7 +333,6 @@ void limiter_judge(struct limiter *l, int64_t inside, int64_t passed, int64_t no
     l->window_ms = now_ms;
     l->came = l->admitted = l->seen = l->late = 0;
     l->fastest_ms = l->alone_ms = INT64_MAX;
-    l->slowest_ms = 0;
     l->inside = inside;
     l->passed = passed;
 }

@@ -64,7 +64,7 @@ extern const char *const limiter_preset_names[]; /* NULL at the end */
 struct limiter {
     const struct limiter_rule *rule; /* of a preset and a side; NULL is off */
     bool is_armed;
-    bool is_still; /* for as long as it remembers: nothing comes out, and not for want of company */
+    bool is_still; /* nothing comes out, not for want of company, and no burst is due */
     int strikes;
     int64_t limit;      /* per second; LIMITER_RATE_MAX unless armed */
     int64_t ceiling;    /* the limit before it was narrowed */
@@ -85,22 +85,22 @@ struct limiter {
     int64_t window_ms; /* when the window began, and in it: */
     int64_t came, admitted;
     int64_t seen, late;
-    int64_t fastest_ms;     /* of those who came out; INT64_MAX: nobody */
-    int64_t slowest_ms;     /* likewise; 0: nobody */
-    int64_t alone_ms;       /* the fastest of those who had met no crowd; INT64_MAX: nobody */
+    int64_t fastest_ms;     /* of those who came out, */
+    int64_t alone_ms;       /* of those who had met no crowd; INT64_MAX: nobody */
     int64_t inside, passed; /* at its begin */
     int64_t moved_ms;       /* the end of the last window in which the line moved, or was empty */
     int64_t moved;          /* so many in the last window */
     int64_t rates[LIMITER_MEMORY]; /* per second, at which it moved in two windows */
-    int64_t rate;                  /* the greatest of them */
+    int64_t rate;                  /* the greatest of them, or that of bursts */
     int newest;
 
     struct limiter_burst {
         int64_t began_ms;
-        int64_t passed;       /* before it */
+        int64_t passed;       /* by its first window */
         int64_t left;         /* in line by it, of those who were before */
     } bursts[LIMITER_BURSTS]; /* the newest first */
     int bursts_known;
+    int flowing; /* windows in a row in which it moved */
 };
 
 void limiter_init(struct limiter *l, enum limiter_preset preset, enum limiter_side side);

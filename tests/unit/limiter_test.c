@@ -382,6 +382,58 @@ static void a_flood_that_comes_out_in_bursts(void **state)
     }
 }
 
+/*
+ * One request takes everybody who stands there, and is answered after a_ms and so much for each.  Lets in
+ * what comes for two minutes, judges the second: `late` are beyond bound_ms.  How many come out in a second.
+ */
+static int64_t flow_requests(struct flood *f, int64_t come_each_ms, int64_t a_ms, int64_t each_us,
+                             int64_t bound_ms)
+{
+    int64_t begun = 0;
+    int64_t until_ms = 0;
+    int64_t out = 0;
+
+    begin_flood(f, LIMITER_STEADY, LIMITER_KAFKA);
+    for (int i = 0; i < 120000; i++, f->now_ms++) {
+        if (i == 60000) {
+            out = f->out;
+            f->late = 0;
+        }
+        for (int n = 0; n < COME && f->now_ms % come_each_ms == 0; n++) {
+            if (limiter_admit(&f->limiter, f->now_ms)) {
+                f->since[f->in++ % QUEUE] = f->now_ms;
+            }
+        }
+        if (f->now_ms >= until_ms) {
+            for (; f->out < begun; f->out++) {
+                limiter_observe(&f->limiter, f->since[f->out % QUEUE], f->now_ms);
+                f->late += f->now_ms - f->since[f->out % QUEUE] > bound_ms;
+            }
+            begun = f->in;
+            until_ms = f->now_ms + a_ms + (f->in - f->out) * each_us / 1000;
+        }
+        if (f->now_ms % LIMITER_WINDOW_MS == 0) {
+            limiter_judge(&f->limiter, f->in - f->out, f->out, f->now_ms);
+        }
+    }
+    return (f->out - out) / 60;
+}
+
+static void one_request_after_the_other(void **state)
+{
+    static struct flood f;
+    int64_t rate;
+
+    (void)state;
+    /* 300 a second come and 100 can be taken: more in line are no gain. */
+    rate = flow_requests(&f, 10, 50, 10000, 2000);
+    assert_true(rate >= 75);
+    assert_true(f.late <= rate * 60 / 10);
+    /* Any number can be taken: fewer would not be faster. */
+    assert_true(flow_requests(&f, 1, 1000, 0, 0) >= 1400);
+    assert_true(flow_requests(&f, 1, 400, 100, 0) >= 2400);
+}
+
 /* Of one that came out in bursts, and stops. */
 static void the_next_burst_is_overdue(void **state)
 {
@@ -395,6 +447,7 @@ static void the_next_burst_is_overdue(void **state)
     flow(&f, 5, 0, 1, 0);
     in = f.in;
     flow(&f, 20, 0, 1, 0);
+    assert_true(f.limiter.is_still);
     assert_true(f.in - in <= INT64_C(20) * LIMITER_RATE_MIN);
 }
 
@@ -501,6 +554,7 @@ static void a_line_that_lets_out_many_at_once(void **state)
             assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, burst_ms, took_ms, took_ms) >= 95);
         }
     }
+    assert_true(let_in_of_a_late_line(LIMITER_KAFKA, 1, 1000, 600, 600) >= 95);
 }
 
 /* A sale opens: how many in a hundred of the crowd's first ten seconds are let in, after one now and then. */
@@ -526,7 +580,25 @@ static void a_crowd_after_a_few(void **state)
 {
     (void)state;
     assert_int_equal(let_in_after_a_few(300, 400), 100);
+    assert_int_equal(let_in_after_a_few(200, 700), 100);
+    assert_int_equal(let_in_after_a_few(200, 900), 100);
+    assert_true(let_in_after_a_few(600, 1000) >= 90);
     assert_true(let_in_after_a_few(300, 700) >= 60);
+    assert_true(let_in_after_a_few(600, 700) >= 50);
+}
+
+/* Nor for a line that flows. */
+static void a_crowd_after_small_ones(void **state)
+{
+    static struct flood f;
+
+    (void)state;
+    begin_flood(&f, LIMITER_STEADY, LIMITER_KAFKA);
+    for (int i = 0; i < 90000; i++) {
+        flow_late(&f, i % 30000 < 100 ? COME : 0, 40, LIMITER_WINDOW_MS);
+    }
+    flow(&f, 3, 2000, 100, 0);
+    assert_true(f.limiter.is_armed);
 }
 
 /* What it knew of the line holds no more; it finds out by what those take whom it lets in. */
@@ -607,12 +679,14 @@ int main(void)
         cmocka_unit_test(a_flood_that_kafka_cannot_take),
         cmocka_unit_test(a_flood_that_redis_cannot_take),
         cmocka_unit_test(a_flood_that_comes_out_in_bursts),
+        cmocka_unit_test(one_request_after_the_other),
         cmocka_unit_test(the_next_burst_is_overdue),
         cmocka_unit_test(a_little_more_than_kafka_can_take),
         cmocka_unit_test(a_broker_that_is_away_now_and_then),
         cmocka_unit_test(a_line_that_is_late_without_a_crowd),
         cmocka_unit_test(a_line_that_lets_out_many_at_once),
         cmocka_unit_test(a_crowd_after_a_few),
+        cmocka_unit_test(a_crowd_after_small_ones),
         cmocka_unit_test(a_line_that_is_late_of_late),
         cmocka_unit_test(what_one_takes_who_meets_no_crowd),
         cmocka_unit_test(a_line_that_stutters),
