@@ -138,7 +138,9 @@ class MatcherProcess:
 
     def metrics(self):
         """{name{labels}: value} as told at /metrics."""
-        rows = self.ask("/metrics").text.splitlines()
+        answer = self.ask("/metrics")
+        answer.raise_for_status()
+        rows = answer.text.splitlines()
         return {r.rsplit(" ", 1)[0]: float(r.rsplit(" ", 1)[1]) for r in rows if not r.startswith("#")}
 
 
