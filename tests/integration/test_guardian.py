@@ -277,13 +277,14 @@ def test_a_lock_that_is_held_for_long(live):
 def test_deadlocks(live):
     """Another session takes the locks the other way round, until the guardian is the one whose work is undone."""
     g = live.guardian(batch_linger="0ms").ready()
-    live.put(0, live.open("lamp@0", 2000, 9))
+    live.put(0, live.open("lamp@0", 100000, 9))
     live.caught_up()
     db = live.connect(live.database)
     with db.cursor() as cursor:
         cursor.execute("CREATE TABLE heavy (n INT) ENGINE=InnoDB")
-    for _ in range(200):
-        live.put(0, *[live.order(0, "lamp@0", f"user{i}") for i in range(5)], wait=False)
+    for n in range(1000):
+        # Of others each time: who has reached the limit changes no item.
+        live.put(0, *[live.order(0, "lamp@0", f"user{n}-{i}") for i in range(5)], wait=False)
         with db.cursor() as cursor:
             cursor.execute("START TRANSACTION")
             # The server undoes the transaction that has written less.
